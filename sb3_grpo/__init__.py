@@ -1,0 +1,12 @@
+"""Group Robust Policy Optimization for Stable-Baselines3.
+
+Importing this package registers the ``Hospital-*`` environments with Gymnasium.
+"""
+
+from pathlib import Path
+
+import hospital_gym  # noqa: F401  (registers the environments)
+
+__version__ = Path(__file__).with_name("version.txt").read_text(encoding="utf-8").strip()
+
+__all__ = ["__version__"]
