@@ -1,0 +1,1 @@
+"""What a policy does to each group: metrics from patient records, and intervals for them."""
