@@ -1,0 +1,523 @@
+"""
+Arrivals: profiles, rates, the Poisson process with its day effect, files and their replay.
+
+Statistical tests run on fixed seeds; the error rate in a comment is the chance that a correct implementation would fail on a
+fresh seed. Tests on recorded data need ``HOSPITAL_GYM_DATA``, a folder with ``uihc_ed_arrivals/uihc_ed_arrivals.csv.gz``,
+``nhs_ae_by_hour/tidy.csv`` and ``mimic3_demo/TRANSFERS.csv``; without it they are skipped, and files of the same format made
+here stand in.
+"""
+
+import csv
+import gzip
+import os
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from scipy import stats
+
+from hospital_gym.arrival_files import window_starts
+from hospital_gym.arrivals import (
+    ENGLAND_PROFILE,
+    PROFILES,
+    UIHC_PROFILE,
+    ArrivalFile,
+    draw_arrival_times,
+    hourly_rates,
+    profile_shares,
+    read_arrivals,
+    replay_window,
+)
+
+DATA = os.environ.get("HOSPITAL_GYM_DATA")
+needs_data = pytest.mark.skipif(DATA is None, reason="HOSPITAL_GYM_DATA is not set: no recorded data to test on")
+
+
+def recorded(name: str) -> Path:
+    assert DATA is not None
+    return Path(DATA) / name
+
+
+# The same examples in every run, and no time limit per example: the machine may be busy.
+steady = settings(derandomize=True, deadline=None, max_examples=60)
+
+
+# --- profiles and rates ---
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_profiles_are_weekly_shares(name: str) -> None:
+    assert PROFILES[name].shape == (7, 24)
+    assert (PROFILES[name] > 0).all()
+    np.testing.assert_allclose(PROFILES[name].sum(), 1, atol=1e-6)
+    np.testing.assert_allclose(profile_shares(name).sum(), 1, atol=1e-14)
+    with pytest.raises(ValueError, match="read-only"):
+        PROFILES[name][0, 0] = 1.0
+
+
+def test_england_profile_has_the_published_margins() -> None:
+    by_weekday = [0.163, 0.148, 0.143, 0.142, 0.141, 0.131, 0.132]
+    by_hour = [0.0223, 0.0143, 0.0108, 0.0099, 0.0097, 0.0104, 0.0101, 0.0181, 0.0492, 0.0662, 0.0722, 0.0745]
+    by_hour += [0.0714, 0.0673, 0.0647, 0.0632, 0.0640, 0.0622, 0.0576, 0.0500, 0.0435, 0.0359, 0.0291, 0.0233]
+    np.testing.assert_allclose(ENGLAND_PROFILE.sum(axis=1), by_weekday, atol=0.0005)
+    np.testing.assert_allclose(ENGLAND_PROFILE.sum(axis=0), by_hour, atol=0.00005)
+
+
+@needs_data
+def test_england_profile_is_the_recorded_one() -> None:
+    with recorded("nhs_ae_by_hour/tidy.csv").open() as stream:
+        attendances = np.array([int(row["attendances"]) for row in csv.DictReader(stream)]).reshape(7, 24)
+    assert attendances.sum() == 25_822_265
+    np.testing.assert_allclose(ENGLAND_PROFILE, attendances / attendances.sum(), rtol=5e-6)
+
+
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        ("wales", r"profile: got 'wales'; accepted: one of 'england', 'uihc', 'flat', or an array of shape \(7, 24\)"),
+        (np.full((24, 7), 1 / 168), r"profile: got an array of shape \(24, 7\); accepted: .*\(7, 24\)"),
+        (np.full(168, 1 / 168), r"profile: got an array of shape \(168,\)"),
+        (np.full((7, 24), 1 / 167), r"profile: got an array with sum 1\.005988; accepted: .*sum 1"),
+        (
+            np.where(np.arange(168).reshape(7, 24) == 50, -0.1, 1 / 168),
+            r"profile\[2\]\[2\]: got -0\.1; accepted: .*non-negative",
+        ),
+        (np.where(np.arange(168).reshape(7, 24) == 0, np.nan, 1 / 168), r"profile\[0\]\[0\]: got nan"),
+        ([["a"] * 24] * 7, "profile: got .* not an array of numbers"),
+    ],
+)
+def test_wrong_profiles_are_refused(profile: str | NDArray[np.float64], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        profile_shares(profile)
+
+
+profiles = st.one_of(
+    st.sampled_from(sorted(PROFILES)),
+    hnp.arrays(np.float64, (7, 24), elements=st.floats(0.01, 1)).map(lambda x: x / x.sum()),
+)
+
+
+@steady
+@given(profiles, st.just(0.0) | st.floats(1e-3, 500), st.integers(-2000, 2000), st.integers(1, 3))
+def test_rates_of_whole_weeks_have_the_requested_mean(
+    profile: str | NDArray[np.float64], per_day: float, start_hour: int, weeks: int
+) -> None:
+    rates = hourly_rates(per_day, profile, start_hour=start_hour, n_hours=168 * weeks)
+    assert rates.shape == (168 * weeks,)
+    np.testing.assert_allclose(24 * rates.mean(), per_day, rtol=1e-12)
+
+
+@steady
+@given(profiles, st.integers(-500, 500), st.integers(0, 200), st.integers(0, 200))
+def test_rates_depend_on_the_clock_only(profile: str | NDArray[np.float64], start_hour: int, first: int, second: int) -> None:
+    ramp = [(-3.0, 0.5), (2.0, 1.5), (5.0, 1.0)]
+    whole = hourly_rates(30.0, profile, ramp, start_hour=start_hour, n_hours=first + second)
+    parts = [
+        hourly_rates(30.0, profile, ramp, start_hour=start_hour, n_hours=first),
+        hourly_rates(30.0, profile, ramp, start_hour=start_hour + first, n_hours=second),
+    ]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
+def test_hour_zero_is_monday_midnight() -> None:
+    rates = hourly_rates(10.0, "england", start_hour=-168, n_hours=336)
+    # 10 a day are 70 a week; Monday 09:00 has 11,516.0 and Sunday 23:00 3,277.56 of a million.
+    np.testing.assert_allclose(rates[[9, 168 + 9, 167]], [0.80612, 0.80612, 0.2294292], rtol=1e-6)
+
+
+def test_ramp_is_linear_between_knots_at_the_middle_of_hours() -> None:
+    surge = [(4, 0.8), (9, 1.35), (14, 1.35), (18, 1.0)]
+    rates = hourly_rates(24.0, "flat", surge, start_hour=-168, n_hours=168 + 504)
+    at = {-168: 0.8, 95: 0.8, 96: 0.8 + 0.55 * (0.5 / 24) / 5, 156: 0.8 + 0.55 * (2.5 + 0.5 / 24) / 5, 300: 1.35, 503: 1.0}
+    np.testing.assert_allclose(rates[[168 + hour for hour in at]], list(at.values()), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"requests_per_day": -1.0}, r"requests_per_day: got -1.0; accepted: a finite number >= 0"),
+        ({"requests_per_day": np.inf}, r"requests_per_day: got inf"),
+        ({"n_hours": -1}, r"n_hours: got -1; accepted: an integer >= 0"),
+        ({"start_hour": 0.5}, r"start_hour: got 0.5; accepted: an integer"),
+        ({"ramp": []}, r"ramp: got \[\]; accepted: at least one pair \(day, factor\)"),
+        ({"ramp": [(0, 1, 2)]}, r"ramp: got \[\(0, 1, 2\)\]"),
+        ({"ramp": [(0, 1), (2,)]}, r"ramp: got \[\(0, 1\), \(2,\)\]"),
+        ({"ramp": [(0, 1), (0, 2)]}, r"ramp\[1\]: got \(0.0, 2.0\); accepted: .*days ascending"),
+        ({"ramp": [(0, 1), (1, -2)]}, r"ramp\[1\]: got \(1.0, -2.0\); accepted: .*factors finite and >= 0"),
+    ],
+)
+def test_wrong_rate_arguments_are_refused(change: dict[str, object], message: str) -> None:
+    arguments: dict[str, object] = {"requests_per_day": 1.0, "profile": "flat", "start_hour": 0, "n_hours": 1} | change
+    with pytest.raises(ValueError, match=message):
+        hourly_rates(**arguments)  # type: ignore[arg-type]
+
+
+# --- the process ---
+
+
+def weekly_counts(per_day: float, profile: str, cv: float, weeks: int, seed: int) -> NDArray[np.int64]:
+    """Arrivals per hour, shape (weeks, 168), counted from drawn times."""
+    rates = hourly_rates(per_day, profile, start_hour=0, n_hours=168 * weeks)
+    times = draw_arrival_times(rates, cv, np.random.default_rng(seed), 0)
+    return np.bincount(times.astype(np.int64), minlength=168 * weeks).reshape(weeks, 168)
+
+
+@steady
+@given(st.integers(-400, 400), st.integers(0, 100), st.floats(0, 2), st.integers(0, 10))
+def test_times_are_sorted_inside_the_stretch_and_reproducible(start_hour: int, n_hours: int, cv: float, seed: int) -> None:
+    rates = np.where(np.arange(n_hours) % 3 == 0, 0.0, 2.0)
+    times = draw_arrival_times(rates, cv, np.random.default_rng(seed), start_hour)
+    assert times.dtype == np.float64
+    assert (np.diff(times) >= 0).all()
+    hours = np.floor(times).astype(int) - start_hour
+    assert ((hours >= 0) & (hours < n_hours)).all()
+    assert (rates[hours] > 0).all()
+    np.testing.assert_array_equal(times, draw_arrival_times(rates, cv, np.random.default_rng(seed), start_hour))
+
+
+# Requests per day of the four hospitals. At the smallest, the day effect adds 5.5 % to the variance: hence so many weeks.
+@pytest.mark.parametrize("per_day", [28.5, 8.6, 19.0, 34.0])
+def test_daily_totals_have_the_variance_of_the_day_effect(per_day: float) -> None:
+    cv, weeks = 0.08, 10_000
+    mean = np.tile(7 * per_day * profile_shares("england").sum(axis=1), weeks)
+    totals = weekly_counts(per_day, "england", cv, weeks, seed=1).reshape(-1, 24).sum(axis=1)
+    excess = totals.mean() - mean.mean()
+    squares = (totals - mean) ** 2
+    # Each bound is 4 standard errors: error rate 6e-5. The mean is known to 0.14 % or better: 3 % would be seen.
+    standard_error = np.sqrt((mean + cv**2 * mean**2).mean() / len(mean))
+    assert abs(excess) < 4 * standard_error < 0.01 * per_day
+    squares_error = squares.std() / np.sqrt(len(squares))
+    assert abs(squares.mean() - (mean + cv**2 * mean**2).mean()) < 4 * squares_error
+    # A Poisson process without a day effect would fail.
+    assert abs(squares.mean() - mean.mean()) > 4 * squares_error
+
+
+def test_iowa_profile_has_the_recorded_overdispersion() -> None:
+    counts = weekly_counts(159.0, "uihc", 0.08, weeks=2000, seed=2)
+    # Recorded: 1.04 within hour and weekday. Expected here 1 + 0.08^2 * 159 / 24 = 1.0424, the mean over 168 cells, each known
+    # to +-0.033: standard error 0.0026, error rate of +-0.011 below 1e-4. Without a day effect it would be 1.000.
+    within_hour = (counts.var(axis=0, ddof=1) / counts.mean(axis=0)).mean()
+    assert within_hour == pytest.approx(1.0424, abs=0.011)
+    # Recorded: 1.95. Expected here 1 + 0.08^2 * 159 = 2.018; standard error over 14,000 days 0.024, error rate below 1e-9.
+    # A factor per hour in place of the shared one would give 1.04, a factor per week the variance of weeks instead of days.
+    totals = counts.reshape(-1, 24).sum(axis=1)
+    assert 1.8 < totals.var(ddof=1) / totals.mean() < 2.2
+    # The hourly means: relative standard error of each at most 0.6 %; 24 bounds of 4.5 of them: error rate 2e-4.
+    np.testing.assert_allclose(counts.reshape(-1, 24).mean(axis=0), 7 * 159 * UIHC_PROFILE[0], rtol=0.027)
+    # Days are independent: lag-1 correlation 0 +- 4 / sqrt(14,000), error rate 6e-5.
+    assert abs(np.corrcoef(totals[:-1], totals[1:])[0, 1]) < 4 / np.sqrt(len(totals))
+
+
+def test_hours_of_a_calendar_day_share_one_factor() -> None:
+    # 10,000 per hour: a count gives its day's factor to 1 %; 36 hours within 5 % of the day's mean: error rate 2e-5.
+    times = draw_arrival_times(np.full(36, 1e4), 0.5, np.random.default_rng(3), start_hour=-6)
+    counts = np.bincount(np.floor(times).astype(int) + 6)
+    days = [counts[:6], counts[6:30], counts[30:]]
+    for day in days:
+        np.testing.assert_allclose(day, day.mean(), rtol=0.05)
+    means = [day.mean() for day in days]
+    assert min(abs(means[0] - means[1]), abs(means[1] - means[2])) > 1000
+
+
+def test_without_day_effect_it_is_a_poisson_process_uniform_within_the_hour() -> None:
+    rate = 2.0
+    times = draw_arrival_times(np.full(10_000, rate), 0.0, np.random.default_rng(4), 0)
+    # Error rate 1e-4 each: exponential gaps, uniform position in the hour.
+    assert stats.kstest(np.diff(times) * rate, "expon").pvalue > 1e-4
+    assert stats.kstest(times % 1, "uniform").pvalue > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("rates", "cv", "message"),
+    [
+        ([1.0, -1.0], 0.0, r"rates\[1\]: got -1.0; accepted: finite numbers >= 0"),
+        ([np.nan], 0.0, r"rates\[0\]: got nan"),
+        ([[1.0]], 0.0, r"rates: got an array of shape \(1, 1\)"),
+        ([1.0], -0.1, r"day_effect_cv: got -0.1; accepted: a number from 0 to 10"),
+        ([1.0], np.nan, r"day_effect_cv: got nan"),
+    ],
+)
+def test_wrong_draws_are_refused(rates: list[float], cv: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw_arrival_times(np.array(rates), cv, np.random.default_rng(0), 0)
+
+
+# --- reading files ---
+
+
+def write(folder: Path, text: str, name: str = "arrivals.csv") -> Path:
+    path = folder / name
+    if name.endswith(".gz"):
+        with gzip.open(path, "wt", encoding="utf-8") as stream:
+            stream.write(text)
+    else:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+def hourly_file(folder: Path, begin: datetime, counts: list[int], name: str = "arrivals.csv.gz") -> Path:
+    """A file of hourly counts with the columns and number formats of the recorded one."""
+    lines = ["Year,Quarter,Month,Day,Hour,Arrivals,Date,Weekday,temp,game_day"]
+    for i, count in enumerate(counts):
+        t = begin + timedelta(hours=i)
+        lines.append(f"{t.year}.0,Q1,{t.month}.0,{t.day}.0,{t.hour}.0,{count}.0,{t.date()},{t:%a},57.0,0.0")
+    return write(folder, "\n".join(lines) + "\n", name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_hourly_counts_are_read(tmp_path: Path, name: str) -> None:
+    counts = [3, 0, 5] * 20
+    file = read_arrivals(hourly_file(tmp_path, datetime(2024, 2, 28, 22), counts, name))
+    assert file.monday == datetime(2024, 2, 26)
+    assert (file.first_hour, file.n_hours) == (2 * 24 + 22, 60)
+    assert file.counts is not None and file.counts.tolist() == counts
+    assert file.times is None and len(file.age) == 0
+    assert file.ignored_columns == ("Year", "Quarter", "Month", "Day", "Weekday", "temp", "game_day")
+
+
+def test_hourly_counts_without_dates_are_read(tmp_path: Path) -> None:
+    with_hours = read_arrivals(write(tmp_path, "hour,COUNT\n22,1\n23,2\n0,3\n1,4\n"))
+    assert (with_hours.first_hour, with_hours.n_hours, with_hours.monday) == (22, 4, None)
+    in_order = read_arrivals(write(tmp_path, "\ufeffCount\n7\n0\n\n2\n"))  # byte-order mark and an empty line
+    assert (in_order.first_hour, in_order.n_hours) == (0, 3)
+    assert in_order.counts is not None and in_order.counts.tolist() == [7, 0, 2]
+
+
+def test_time_stamps_are_read(tmp_path: Path) -> None:
+    text = (
+        "arrival_time,Severity,age,sex,service_hours\n2024-03-05 07:30,urgent,70,F,50.5\n2024-03-05T07:30:00,,,,\n"
+        "2024-03-06,2,0,male,\n2024-03-06 00:00:36,Routine,120,0.0,1e-3\n"
+    )
+    file = read_arrivals(write(tmp_path, text))
+    assert (file.monday, file.first_hour, file.n_hours) == (datetime(2024, 3, 4), 24, 48)
+    assert file.times is not None
+    np.testing.assert_allclose(file.times, [31.5, 31.5, 48, 48.01], rtol=1e-14)
+    np.testing.assert_array_equal(file.age, [70, np.nan, 0, 120])
+    np.testing.assert_array_equal(file.sex, [0, -1, 1, 0])
+    np.testing.assert_array_equal(file.severity, [1, -1, 2, 0])
+    np.testing.assert_array_equal(file.service_hours, [50.5, np.nan, np.nan, 1e-3])
+    with pytest.raises(ValueError, match="read-only"):
+        file.age[0] = 1
+
+
+def test_times_in_hours_are_on_the_simulators_clock(tmp_path: Path) -> None:
+    file = read_arrivals(write(tmp_path, "arrival_time\n-1.5\n0.25\n49\n"))
+    assert (file.monday, file.first_hour, file.n_hours) == (None, -24, 96)
+    assert file.times is not None and file.times.tolist() == [-1.5, 0.25, 49]
+    assert np.isnan(file.age).all() and (file.severity == -1).all()
+
+
+DATED = "Date,Hour,Arrivals\n2024-03-31,0,1\n2024-03-31,1,2\n"
+STAMPS = "arrival_time,age,sex,severity,service_hours\n1.0,30,F,routine,9\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # hourly counts
+        (
+            DATED + "2024-03-31,3,1\n",
+            "line 4, column 'Hour': got '2024-03-31 03:00:00'; .*2024-03-31 02:00:00.*missing before",
+        ),
+        (DATED + "2024-03-31,1,1\n", "line 4, column 'Hour': got '2024-03-31 01:00:00'; .*02:00:00.*was there before"),
+        (DATED + "2024-03-32,2,1\n", "line 4, column 'Date': got '2024-03-32'; accepted: an ISO date"),
+        (DATED + "31/03/2024,2,1\n", "line 4, column 'Date': got '31/03/2024'"),
+        (DATED + "2024-03-31,2,\n", "line 4, column 'Arrivals': got ''; accepted: a whole number >= 0"),
+        (DATED + "2024-03-31,2,nan\n", "line 4, column 'Arrivals': got 'nan'"),
+        (DATED + "2024-03-31,2,-1\n", "line 4, column 'Arrivals': got '-1'"),
+        (DATED + "2024-03-31,2,1.5\n", "line 4, column 'Arrivals': got '1.5'"),
+        (DATED + "2024-03-31,24,1\n", "line 4, column 'Hour': got '24'; accepted: a whole number from 0 to 23"),
+        (DATED + "2024-03-31,2\n", "line 4: got 2 cells; accepted: 3, as in the header"),
+        ("Hour,Count\n23,1\n1,1\n", "line 3, column 'Hour': got 1; accepted: 0, the hour after"),
+        ("Date,Arrivals\n2024-03-31,1\n", "line 1: column 'Date' without 'Hour'"),
+        ("Hour,Count\n", "holds no rows; accepted: one row for every hour"),
+        # time-stamps
+        (STAMPS + "0.5,,,,\n", r"line 3, column 'arrival_time': got '0.5'; accepted: times in ascending order .*'1.0'"),
+        (
+            "arrival_time\n2024-01-02\n2024-01-01 23:59\n",
+            "line 3, column 'arrival_time': got '2024-01-01 23:59:00'; .*ascending",
+        ),
+        (STAMPS + ",,,,1\n", "line 3, column 'arrival_time': got ''; accepted: hours, or ISO date-times"),
+        (STAMPS + "soon,,,,\n", "line 3, column 'arrival_time': got 'soon'"),
+        (STAMPS + "nan,,,,\n", "line 3, column 'arrival_time': got 'nan'"),
+        (STAMPS + "1711870000,,,,\n", "line 3, column 'arrival_time': got '1711870000'; accepted: hours"),
+        (STAMPS + "2024-03-31 07:45,,,,\n", r"line 3, column 'arrival_time': got '2024-03-31 07:45'; .*one format .*'1.0'"),
+        ("arrival_time\n2024-01-02 01:00+01:00\n", "line 2, column 'arrival_time': .*local clock"),
+        (STAMPS + "2,121,,,\n", "line 3, column 'age': got '121'; accepted: years from 0 to 120, or blank"),
+        (STAMPS + "2,old,,,\n", "line 3, column 'age': got 'old'"),
+        (STAMPS + "2,,X,,\n", "line 3, column 'sex': got 'X'; accepted: f, female, 0, m, male, 1, or blank"),
+        (
+            STAMPS + "2,,,severe,\n",
+            "line 3, column 'severity': got 'severe'; accepted: routine, 0, urgent, 1, critical, 2, or",
+        ),
+        (STAMPS + "2,,,3,\n", "line 3, column 'severity': got '3'"),
+        (STAMPS + "2,,,,0\n", "line 3, column 'service_hours': got '0'; accepted: hours > 0, or blank"),
+        (STAMPS + "2,,,,inf\n", "line 3, column 'service_hours': got 'inf'"),
+        (STAMPS + "\n2,,,,-1\n", "line 4, column 'service_hours': got '-1'"),  # an empty line counts as a line
+        (
+            "arrival_time,race\n1,x\n",
+            "line 1: unknown column 'race'; accepted: arrival_time, age, sex, severity, service_hours",
+        ),
+        ("arrival_time\n", "holds no rows; accepted: one row for every arrival"),
+        # neither
+        (
+            "weekday,hour,attendances\nMonday,0,5\n",
+            "line 1: got the columns weekday, hour, attendances; accepted: hourly counts",
+        ),
+        ("arrival_time,count\n1,5\n", "line 1: got the columns arrival_time, count"),
+        ("Arrivals,arrivals\n1,5\n", "line 1: a column name occurs twice"),
+        ("", r"line 1: got the columns \(none\)"),
+    ],
+)
+def test_wrong_files_are_refused_with_line_column_and_value(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ValueError, match=message) as error:
+        read_arrivals(path)
+    assert str(error.value).startswith("arrivals.csv")
+
+
+def test_other_file_types_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"arrivals: got '.*arrivals\.xlsx'; accepted: the path of a \.csv or \.csv\.gz file"):
+        read_arrivals(write(tmp_path, STAMPS, "arrivals.xlsx"))
+
+
+# Columns and kind of values of the MIMIC transfers table; the rows are made up.
+TRANSFERS = (
+    "row_id,subject_id,hadm_id,icustay_id,dbsource,eventtype,prev_careunit,curr_careunit,prev_wardid,curr_wardid,intime,outtime,los\n"
+    "1,7,77,777,carevue,admit,,MICU,,1,2151-05-06 01:00:00,2151-05-07 05:00:00,28\n"
+    "2,8,88,888,carevue,admit,,SICU,,2,2109-11-12 03:00:00,2109-11-12 09:00:00,6\n"
+)
+
+
+def assert_shifted_dates_refused(path: Path) -> None:
+    with pytest.raises(ValueError) as error:
+        read_arrivals(path)
+    for words in (path.name, "different amount", "not on one calendar", "hourly counts", "arrival_time", "profile"):
+        assert words in str(error.value)
+
+
+def test_dates_shifted_per_patient_are_refused(tmp_path: Path) -> None:
+    assert_shifted_dates_refused(write(tmp_path, TRANSFERS, "TRANSFERS.csv"))
+    # The same dates without the tell-tale columns, unsorted, sorted, or all in the far future.
+    assert_shifted_dates_refused(write(tmp_path, "arrival_time\n2151-05-06 01:00:00\n2109-11-12 03:00:00\n"))
+    assert_shifted_dates_refused(write(tmp_path, "arrival_time\n2109-11-12 03:00:00\n2151-05-06 01:00:00\n"))
+    assert_shifted_dates_refused(write(tmp_path, "arrival_time\n2151-05-06 01:00:00\n2151-05-07 01:00:00\n"))
+    assert_shifted_dates_refused(write(tmp_path, "arrival_time\n1990-05-06 01:00:00\n2015-05-07 01:00:00\n"))
+    # Twelve years of one hospital are fine.
+    read_arrivals(write(tmp_path, "arrival_time\n2003-05-06 01:00:00\n2015-05-07 01:00:00\n"))
+
+
+@needs_data
+def test_recorded_transfers_are_refused(tmp_path: Path) -> None:
+    path = recorded("mimic3_demo/TRANSFERS.csv")
+    assert_shifted_dates_refused(path)
+    with path.open() as stream:
+        times = [row["intime"] for row in csv.DictReader(stream) if row["intime"]]
+    assert_shifted_dates_refused(write(tmp_path, "arrival_time\n" + "\n".join(times)))
+    assert_shifted_dates_refused(write(tmp_path, "arrival_time\n" + "\n".join(sorted(times))))
+
+
+# --- replay ---
+
+
+def per_hour(times: NDArray[np.float64], start_hour: int, n_hours: int) -> list[int]:
+    return np.bincount(np.floor(times).astype(int) - start_hour, minlength=n_hours).tolist()
+
+
+@steady
+@given(
+    st.integers(0, 167), st.integers(-400, 400), st.integers(1, 400), st.integers(0, 400), st.integers(0, 7), st.integers(0, 9)
+)
+def test_replayed_counts_are_those_of_the_same_hours_of_the_week(
+    first_hour: int, start_hour: int, n_hours: int, spare: int, episode: int, seed: int
+) -> None:
+    total = n_hours + 168 + spare  # always long enough for one aligned window
+    counts = np.random.default_rng(seed).integers(0, 3, size=total)
+    empty, code = np.empty(0), np.empty(0, dtype=np.int8)
+    file = ArrivalFile("a.csv", first_hour, total, None, counts, None, empty, code, code, empty)
+    rng, twin = np.random.default_rng(seed), np.random.default_rng(seed)
+    starts = window_starts(file, start_hour, n_hours)
+    start = starts[episode % len(starts)]
+    assert (start - start_hour) % 168 == 0
+    assert first_hour <= start and start + n_hours <= first_hour + total
+    replayed = replay_window(file, start_hour, n_hours, rng, episode)
+    part = counts[start - first_hour : start - first_hour + n_hours]
+    assert per_hour(replayed.times, start_hour, n_hours) == part.tolist()
+    assert (np.diff(replayed.times) >= 0).all()
+    twin.random(part.sum())  # exactly one number per arrival was consumed
+    assert rng.random() == twin.random()
+
+
+def test_windows_follow_each_other_from_monday_to_monday(tmp_path: Path) -> None:
+    # Five weeks and two days from a Thursday 05:00: the first Monday is 91 hours later.
+    file = read_arrivals(hourly_file(tmp_path, datetime(2024, 2, 29, 5), [1] * (37 * 24)))
+    assert list(window_starts(file, 0, 168)) == [168, 336, 504, 672]
+    assert list(window_starts(file, -168, 336)) == [168, 504]
+    assert list(window_starts(file, 0, 169)) == [168, 504]  # 169 hours, then 167 skipped up to the next Monday
+    assert list(window_starts(file, 3 * 24 + 5, 24)) == [77, 245, 413, 581, 749, 917]
+
+
+def test_episodes_play_the_windows_in_turn(tmp_path: Path) -> None:
+    file = read_arrivals(hourly_file(tmp_path, datetime(2024, 3, 4), [1] * 168 + [2] * 168 + [3] * 168))
+    sizes = [len(replay_window(file, 0, 168, np.random.default_rng(0), episode).times) for episode in range(5)]
+    assert sizes == [168, 336, 504, 168, 336]
+    first, again = (replay_window(file, 0, 168, np.random.default_rng(5), 0).times for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_replayed_time_stamps_keep_their_attributes(tmp_path: Path) -> None:
+    monday = datetime(2024, 3, 4)
+    hours = np.sort(np.random.default_rng(6).uniform(0, 504, size=200))
+    rows = [f"{(monday + timedelta(hours=h)).isoformat()},{i % 100},{'FM'[i % 2]},{i % 3}" for i, h in enumerate(hours)]
+    file = read_arrivals(write(tmp_path, "arrival_time,age,sex,severity\n" + "\n".join(rows)))
+    rng = np.random.default_rng(0)
+    replayed = replay_window(file, -168, 168, rng, 1)
+    inside = np.flatnonzero((hours >= 168) & (hours < 336))
+    np.testing.assert_allclose(replayed.times, hours[inside] - 336, atol=1e-8)
+    np.testing.assert_array_equal(replayed.age, inside % 100)
+    np.testing.assert_array_equal(replayed.sex, inside % 2)
+    np.testing.assert_array_equal(replayed.severity, inside % 3)
+    assert np.isnan(replayed.service_hours).all() and len(replayed.service_hours) == len(inside)
+    assert rng.random() == np.random.default_rng(0).random()
+    replayed.age[0] = 1  # a copy: the file stays as it is
+    assert file.age[inside[0]] == inside[0] % 100
+
+
+def test_too_short_a_file_is_refused(tmp_path: Path) -> None:
+    file = read_arrivals(hourly_file(tmp_path, datetime(2024, 3, 5), [1] * 200))
+    message = "arrivals.csv.gz: has 200 hours of arrivals, 56 of them from the first Monday 00:00 on; one episode needs 168"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        replay_window(file, 0, 168, np.random.default_rng(0), 0)
+    with pytest.raises(
+        ValueError, match=r"has 200 hours of arrivals, 200 of them from the first Tuesday 00:00 on; .*needs 201"
+    ):
+        replay_window(file, 24, 201, np.random.default_rng(0), 0)
+    with pytest.raises(ValueError, match="episode: got -1; accepted: an integer >= 0"):
+        replay_window(file, 24, 10, np.random.default_rng(0), -1)
+    with pytest.raises(ValueError, match="n_hours: got 0; accepted: an integer > 0"):
+        replay_window(file, 24, 0, np.random.default_rng(0), 0)
+
+
+@needs_data
+def test_recorded_hourly_counts_are_replayed() -> None:
+    path = recorded("uihc_ed_arrivals/uihc_ed_arrivals.csv.gz")
+    file = read_arrivals(path)
+    assert (file.n_hours, file.first_hour, file.monday) == (41_640, 0, datetime(2013, 7, 1))
+    assert file.counts is not None
+    by_hour = file.counts.reshape(-1, 24)
+    np.testing.assert_allclose(by_hour.mean(axis=0), 7 * by_hour.sum(axis=1).mean() * UIHC_PROFILE[0], atol=0.006)
+    assert by_hour.sum(axis=1).var(ddof=1) / by_hour.sum(axis=1).mean() == pytest.approx(1.95, abs=0.005)
+    # Episode 2 of an Urban week of warm-up and three of control: 12 weeks, of which 8 are over.
+    with gzip.open(path, "rt") as stream:
+        rows = list(csv.DictReader(stream))
+    first = next(i for i, row in enumerate(rows) if row["Date"] == "2013-08-26")
+    assert rows[first]["Weekday"] == "Mon"
+    replayed = replay_window(file, -168, 672, np.random.default_rng(0), 2)
+    assert per_hour(replayed.times, -168, 672) == [int(float(row["Arrivals"])) for row in rows[first : first + 672]]
+    assert len(window_starts(file, -168, 672)) == 61
