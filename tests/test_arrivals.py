@@ -473,7 +473,7 @@ def test_episodes_play_the_windows_in_turn(tmp_path: Path) -> None:
 
 def test_replayed_time_stamps_keep_their_attributes(tmp_path: Path) -> None:
     monday = datetime(2024, 3, 4)
-    hours = np.sort(np.random.default_rng(6).uniform(0, 504, size=200))
+    hours = np.sort(np.append(np.random.default_rng(6).uniform(0, 504, size=200), [168, 335.9, 336]))
     rows = [f"{(monday + timedelta(hours=h)).isoformat()},{i % 100},{'FM'[i % 2]},{i % 3}" for i, h in enumerate(hours)]
     file = read_arrivals(write(tmp_path, "arrival_time,age,sex,severity\n" + "\n".join(rows)))
     rng = np.random.default_rng(0)
