@@ -1,0 +1,173 @@
+"""The compiled entry points: begin an episode, take one decision, or let the triage rule play to the end.
+
+Compiled code is kept on disk. Numba notices a change only in the file of the function it has compiled, so a digest of all
+files of the simulator is part of what the entry points close over: a change in any of them compiles anew.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from hospital_gym.simulator.actions import apply, fill_mask, place_in_bed
+from hospital_gym.simulator.dynamics import advance, capacity_change, decay_exponent
+from hospital_gym.simulator.layout import FIRST_SHIFT, IN_BED, SHIFT_HOURS, WAIT
+from hospital_gym.simulator.observe import observe
+from hospital_gym.simulator.triage import triage_action
+
+
+@njit
+def _next_decision(hospital: Any, c: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any) -> None:
+    """Let time pass until somebody waits for whom something can be done, or the horizon."""
+    while hospital.done == 0 and not fill_mask(hospital, c, nurses, mask):
+        advance(hospital, c, patients, events, groups, changes, hospital.time + c.wait_limit)
+
+
+@njit
+def _carry_out(
+    hospital: Any, c: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any, action: int
+) -> int:
+    """One decision and what follows until the next; returns the group it concerned."""
+    group, until = apply(hospital, c, patients, events, groups, mask, action)
+    if action == WAIT:
+        advance(hospital, c, patients, events, groups, changes, until)
+    _next_decision(hospital, c, patients, events, groups, nurses, changes, mask)
+    return group
+
+
+@njit
+def _open(hospital: Any, c: Any, patients: Any, events: Any, changes: Any) -> None:
+    """The state at the start of the simulation: those in beds at the start are in the patients' first rows."""
+    hospital.time = hospital.recent_time = c.start
+    hospital.n_patients = patients.shape[0]
+    hospital.queue_head[:] = -1
+    hospital.queue_tail[:] = -1
+    hospital.capacity[:] = c.beds
+    hospital.next_shift = c.start + FIRST_SHIFT + SHIFT_HOURS
+    hospital.equipment = c.equipment
+    hospital.budget, hospital.slots = c.budget_cap / 2.0, c.slot_cap / 2.0
+    hospital.overtime_until = -np.inf
+    hospital.block_opens[:] = np.inf
+    hospital.block_closes[:] = np.inf
+    hospital.hold_since[:] = np.nan
+    hospital.next_capacity = np.inf
+    if changes.shape[0] > 0:
+        capacity_change(hospital, changes)
+    for number in range(patients.shape[0]):
+        if patients[number].status != IN_BED:
+            break
+        place_in_bed(hospital, c, patients, events, number)
+        hospital.next_arrival += 1
+    hospital.day_ago = hospital.next_arrival
+
+
+@njit
+def _begin_control(hospital: Any, c: Any, patients: Any, groups: Any) -> None:
+    """What the burn-in cost is forgotten; those waiting now enter with the demand that can still be met."""
+    hospital.budget, hospital.slots = c.budget_cap / 2.0, c.slot_cap / 2.0
+    hospital.step_cost = hospital.counted_cost = hospital.total_cost = 0.0
+    for g in range(groups.shape[0]):
+        groups[g].step_benefit = groups[g].step_exposure = 0.0
+    for queue in range(hospital.queue_head.shape[0]):
+        number = hospital.queue_head[queue]
+        while number >= 0:
+            exponent = decay_exponent(c, patients[number], hospital.time)
+            patients[number].exposure = patients[number].demand * np.exp(-exponent)
+            number = patients[number].next_waiting
+    hospital.decisions = 0
+
+
+@njit
+def _close(hospital: Any, patients: Any, groups: Any) -> None:
+    """The horizon: those still waiting enter the exposure of the last step."""
+    for queue in range(hospital.queue_head.shape[0]):
+        number = hospital.queue_head[queue]
+        while number >= 0:
+            groups[patients[number].group].step_exposure += patients[number].exposure
+            number = patients[number].next_waiting
+
+
+def _source_digest() -> int:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return int.from_bytes(digest.digest()[:7], "big")
+
+
+def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
+    @njit(cache=True)
+    def begin(
+        hospitals: Any, constants: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any, out: Any
+    ) -> int:
+        """Open the hospital, burn in under triage, and stop at the first decision."""
+        h, c = hospitals[0], constants[0]
+        _open(h, c, patients, events, changes)
+        while h.time < 0.0:
+            if fill_mask(h, c, nurses, mask):
+                action = triage_action(h, c, patients, mask)
+                _, until = apply(h, c, patients, events, groups, mask, action)
+                if action == WAIT:
+                    advance(h, c, patients, events, groups, changes, min(0.0, until))
+            else:
+                advance(h, c, patients, events, groups, changes, min(0.0, h.time + c.wait_limit))
+        _begin_control(h, c, patients, groups)
+        _next_decision(h, c, patients, events, groups, nurses, changes, mask)
+        observe(h, c, patients, groups, nurses, mask, out)
+        return digest
+
+    @njit(cache=True)
+    def step(
+        hospitals: Any,
+        constants: Any,
+        patients: Any,
+        events: Any,
+        groups: Any,
+        nurses: Any,
+        changes: Any,
+        mask: Any,
+        out: Any,
+        group_rewards: Any,
+        group_exposure: Any,
+        action: int,
+    ) -> tuple[int, bool, float, int]:
+        """Take one decision; returns (group concerned, action was invalid, hours elapsed, digest of the sources)."""
+        h, c = hospitals[0], constants[0]
+        before = h.time
+        h.step_cost = 0.0
+        for g in range(groups.shape[0]):
+            groups[g].step_benefit = groups[g].step_exposure = 0.0
+        invalid = not (0 <= action < mask.shape[0] and mask[action])
+        if invalid:
+            action = triage_action(h, c, patients, mask)
+            h.invalid += 1
+        group = _carry_out(h, c, patients, events, groups, nurses, changes, mask, action)
+        h.decisions += 1
+        if h.done == 1:
+            fill_mask(h, c, nurses, mask)
+            _close(h, patients, groups)
+        for g in range(groups.shape[0]):
+            group_rewards[g] = groups[g].step_benefit - groups[g].demand_share * h.step_cost
+            group_exposure[g] = groups[g].step_exposure
+        observe(h, c, patients, groups, nurses, mask, out)
+        return group, invalid, h.time - before, digest
+
+    @njit(cache=True)
+    def run_triage(
+        hospitals: Any, constants: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any
+    ) -> int:
+        """Play on under triage until the horizon without leaving compiled code; returns the digest of the sources."""
+        h, c = hospitals[0], constants[0]
+        while h.done == 0:
+            _carry_out(h, c, patients, events, groups, nurses, changes, mask, triage_action(h, c, patients, mask))
+            h.decisions += 1
+        _close(h, patients, groups)
+        return digest
+
+    return begin, step, run_triage
+
+
+begin, step, run_triage = _compile_entry_points(_source_digest())
+

@@ -1,0 +1,227 @@
+"""One hospital: the compiled kernel with its arrays, and the patient records at the end."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hospital_gym.arrival_files import ArrivalFile
+from hospital_gym.groups import Grouping
+from hospital_gym.observation import ObservationLayout
+from hospital_gym.records import OUTCOMES, RECORD_DTYPE
+from hospital_gym.scenarios import Scenario
+from hospital_gym.simulator import kernel
+from hospital_gym.simulator.draws import Draws, draw_episode
+from hospital_gym.simulator.layout import (
+    DIED,
+    DISCHARGED,
+    EVENT,
+    GROUP,
+    HOSPITAL,
+    IN_BED,
+    LEFT,
+    N_ACTIONS,
+    TRANSFERRED,
+    WAITING,
+    build_constants,
+)
+
+_OUTCOME = {name: number for number, name in enumerate(OUTCOMES)}
+
+
+class Snapshot(NamedTuple):
+    """The full state of a :class:`Simulator`; restoring it continues identically."""
+
+    seed: int
+    episode: int
+    arrays: tuple[npt.NDArray[Any], ...]
+
+
+class StepResult(NamedTuple):
+    """What one decision brought.
+
+    :param group: group of the patient it concerned, -1 if it concerned none
+    :param invalid: the action was invalid and the triage rule chose instead
+    :param elapsed: simulated hours until the next decision
+    :param done: the horizon is reached
+    """
+
+    group: int
+    invalid: bool
+    elapsed: float
+    done: bool
+
+
+class Simulator:
+    """Patient flow through one hospital, one decision at a time.
+
+    ``observation``, ``mask``, ``group_rewards`` and ``group_exposure`` are overwritten by every step: copy what is to be kept.
+
+    :param scenario: the hospital
+    :param group_by: see :class:`hospital_gym.groups.Grouping`
+    :param arrivals: replay these arrivals instead of drawing them
+    """
+
+    def __init__(
+        self, scenario: Scenario, group_by: Sequence[str] | None = None, arrivals: ArrivalFile | None = None
+    ) -> None:
+        self.scenario = scenario
+        self.grouping = Grouping(scenario, group_by)
+        self.arrivals = arrivals
+        n_groups = len(self.grouping.names)
+        self.layout = ObservationLayout(n_groups)
+        self.observation = np.zeros(self.layout.size, dtype=np.float32)
+        self.mask = np.zeros(N_ACTIONS, dtype=np.bool_)
+        self.group_rewards = np.zeros(n_groups, dtype=np.float32)
+        self.group_exposure = np.zeros(n_groups, dtype=np.float32)
+        self.seed = self.episode = -1
+        self._constants = build_constants(scenario).view(np.recarray)
+        self._changes = np.asarray(scenario.capacity_changes, dtype=np.float64).reshape(-1, 4)
+
+    def reset(self, seed: int, episode: int = 0) -> None:
+        """Begin an episode: burn in under triage and stop at the first decision.
+
+        :param seed: seed of the sequence of episodes, >= 0
+        :param episode: number of the episode in that sequence, >= 0
+        """
+        self.seed, self.episode = seed, episode
+        self._begin(draw_episode(self.scenario, self.grouping, seed, episode, self.arrivals))
+
+    def _begin(self, draws: Draws) -> None:
+        self._patients = draws.patients.view(np.recarray)
+        self._nurses = draws.nurses
+        self._events = np.zeros(2 * len(draws.patients) + 1, dtype=EVENT).view(np.recarray)
+        self._hospital = np.zeros(1, dtype=HOSPITAL).view(np.recarray)
+        self._hospital["next_maintenance"] = draws.first_maintenance
+        self._groups = np.zeros(len(self.grouping.names), dtype=GROUP).view(np.recarray)
+        self._groups["demand_share"] = self.grouping.demand_share
+        self._arguments = (
+            self._hospital,
+            self._constants,
+            self._patients,
+            self._events,
+            self._groups,
+            self._nurses,
+            self._changes,
+            self.mask,
+        )
+        kernel.begin(*self._arguments, self.observation)
+
+    def step(self, action: int) -> StepResult:
+        """Take one decision and let time pass until the next.
+
+        :param action: an action number; an invalid one is replaced by the triage rule's choice
+        """
+        group, invalid, elapsed, _ = kernel.step(
+            *self._arguments, self.observation, self.group_rewards, self.group_exposure, int(action)
+        )
+        return StepResult(group, invalid, elapsed, self.done)
+
+    def run_triage(self) -> None:
+        """Play to the horizon under the triage rule, in compiled code."""
+        kernel.run_triage(*self._arguments)
+
+    @property
+    def state(self) -> Any:
+        """The :data:`~hospital_gym.simulator.layout.HOSPITAL` record, for reading."""
+        return self._hospital[0]
+
+    @property
+    def patients(self) -> Any:
+        """The :data:`~hospital_gym.simulator.layout.PATIENT` records, for reading."""
+        return self._patients
+
+    @property
+    def groups(self) -> Any:
+        """The :data:`~hospital_gym.simulator.layout.GROUP` records, for reading."""
+        return self._groups
+
+    @property
+    def nurses(self) -> npt.NDArray[np.int64]:
+        """Nurses present by shift and skill, shape (shifts, 3)."""
+        return self._nurses
+
+    @property
+    def time(self) -> float:
+        """Hours since control began."""
+        return float(self._hospital["time"][0])
+
+    @property
+    def done(self) -> bool:
+        """Whether the horizon is reached."""
+        return bool(self._hospital["done"][0])
+
+    @property
+    def counted_cost(self) -> float:
+        """Cost of levers and transfers inside the counted window."""
+        return float(self._hospital["counted_cost"][0])
+
+    def snapshot(self) -> Snapshot:
+        """The full state, to be restored later, in this simulator or in another one of the same scenario."""
+        outputs = (self.observation, self.group_rewards, self.group_exposure)
+        moving = (self._hospital, self._patients, self._events, self._groups, self._nurses, self.mask, *outputs)
+        return Snapshot(self.seed, self.episode, tuple(np.array(a) for a in moving))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from a snapshot.
+
+        :param snapshot: what :meth:`snapshot` returned
+        """
+        self.seed, self.episode = snapshot.seed, snapshot.episode
+        hospital, patients, events, groups, nurses, mask, *outputs = (a.copy() for a in snapshot.arrays)
+        self._hospital, self._patients = hospital.view(np.recarray), patients.view(np.recarray)
+        self._events, self._groups, self._nurses = events.view(np.recarray), groups.view(np.recarray), nurses
+        self.mask[:] = mask
+        self.observation[:], self.group_rewards[:], self.group_exposure[:] = outputs
+        self._arguments = (
+            self._hospital,
+            self._constants,
+            self._patients,
+            self._events,
+            self._groups,
+            self._nurses,
+            self._changes,
+            self.mask,
+        )
+
+    def records(self) -> npt.NDArray[np.void]:
+        """One :data:`~hospital_gym.records.RECORD_DTYPE` row per patient whose fate was not decided before control began."""
+        patients = np.asarray(self._patients[: int(self._hospital["next_arrival"][0])])
+        decided = patients["decided"]
+        initial = (patients["status"] == IN_BED) & np.isnan(decided) | (patients["status"] == DISCHARGED) & np.isnan(decided)
+        ids = np.cumsum(~initial) - 1
+        kept = ~initial & ~(decided < 0.0)
+        p, out = patients[kept], np.zeros(int(kept.sum()), dtype=RECORD_DTYPE)
+        for name in ("arrival", "age", "age_band", "sex", "quintile", "group", "severity_arrival", "bed", "demand", "benefit"):
+            out[name] = p[name]
+        out["episode"], out["patient_id"] = self.episode, ids[kept]
+        out["severity_decision"] = p["severity"]
+        out["target_wait"] = np.asarray(self.scenario.target_wait)[p["severity_arrival"]]
+        transfer = np.where(p["status"] == TRANSFERRED, self.scenario.transfer_hours, 0.0)
+        out["wait"] = np.where(np.isnan(p["decided"]), self.time, p["decided"]) - p["arrival"] + transfer
+        queue = 3 * p["age_band"] + p["severity"]
+        in_bed = p["bed"] >= 0
+        out["matched"] = in_bed & (p["bed"] == self._constants["matched"][0][queue])
+        out["service_time"] = np.where(in_bed, p["stay"], np.nan)
+        out["outcome"] = _outcome(p)
+        window_end = self.scenario.horizon_hours - self.scenario.counted_tail
+        out["counted"] = (p["arrival"] >= self.scenario.counted_from) & (p["arrival"] < window_end)
+        return out
+
+
+def _outcome(patients: npt.NDArray[np.void]) -> npt.NDArray[np.int8]:
+    """Index into OUTCOMES of each patient."""
+    status = patients["status"]
+    treated = np.where(
+        patients["success_draw"] < patients["success_chance"], _OUTCOME["treated-success"], _OUTCOME["treated-failure"]
+    )
+    cases = {
+        DISCHARGED: treated,
+        IN_BED: _OUTCOME["in-treatment"],
+        LEFT: _OUTCOME["left"],
+        DIED: _OUTCOME["died-waiting"],
+        TRANSFERRED: _OUTCOME["transferred"],
+        WAITING: _OUTCOME["still-waiting"],
+    }
+    return np.select([status == s for s in cases], list(cases.values())).astype(np.int8)
