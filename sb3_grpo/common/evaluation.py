@@ -1,0 +1,184 @@
+"""Play a policy through numbered episodes and keep what happened to every patient."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from sb3_grpo.fairness.metrics import EpisodeTotals, episode_totals
+
+SEED_PURPOSES: Final = ("report", "validation", "bootstrap")
+"""What seeds other than training seeds are for: final comparisons, choosing between models, resampling."""
+
+_SEEDS_PER_PURPOSE: Final = 2**32  # Stable-Baselines3 accepts training seeds below this
+
+
+class Policy(Protocol):
+    """Anything with Stable-Baselines3's ``predict``: a model, or one of :data:`hospital_gym.heuristics.HEURISTICS`."""
+
+    def predict(
+        self,
+        observation: npt.NDArray[Any],
+        state: tuple[npt.NDArray[Any], ...] | None = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
+        """Actions (n,) and next state for observations (n, ...)."""
+
+
+@dataclass(frozen=True, eq=False)
+class EpisodeSet:
+    """What happened in E episodes under one policy.
+
+    :param records: one row per patient in order of episode, see :data:`hospital_gym.records.RECORD_DTYPE`
+    :param costs: (E,) cost of each episode inside the counted window, in units of reward
+    :param decisions: (E,) number of decisions of each episode
+    :param invalid_actions: (E,) number of decisions that were invalid and taken by the triage rule instead
+    :param group_names: names of the G groups
+    """
+
+    records: npt.NDArray[Any]
+    costs: npt.NDArray[np.float64]
+    decisions: npt.NDArray[np.int64]
+    invalid_actions: npt.NDArray[np.int64]
+    group_names: tuple[str, ...]
+
+    def totals(self) -> EpisodeTotals:
+        """Demand, benefit and counted patients by episode and group, each (E, G)."""
+        return episode_totals(self.records, len(self.group_names), range(len(self.costs)))
+
+
+def derived_seed(seed: int, purpose: str) -> int:
+    """A seed that no training run can have, the same for everybody who asks for it.
+
+    Stable-Baselines3 trains environment i with seed + i, and its seeds lie below 2^32; those made here lie above, in a
+    range of their own for each purpose. So the patients of an evaluation never occurred in training, whatever was trained
+    with which seed, and those on which a report rests were not used to choose a model.
+
+    :param seed: the user's seed, >= 0
+    :param purpose: one of :data:`SEED_PURPOSES`
+    :return: a seed in [2^32 k, 2^32 (k + 1)), k = 1, 2, ... the purpose's place in :data:`SEED_PURPOSES`
+    :raises ValueError: if the purpose is unknown or the seed negative
+    """
+    if purpose not in SEED_PURPOSES:
+        raise ValueError(f"purpose: got {purpose!r}, expected one of {SEED_PURPOSES}")
+    if seed < 0:
+        raise ValueError(f"seed: got {seed}, expected a whole number >= 0")
+    place = 1 + SEED_PURPOSES.index(purpose)
+    child = np.random.SeedSequence(entropy=seed, spawn_key=(place,))
+    return place * _SEEDS_PER_PURPOSE + int(child.generate_state(1, np.uint32)[0])
+
+
+def evaluate_episodes(
+    policy: Policy,
+    make_env: Callable[[], gym.Env],
+    n_episodes: int,
+    seed: int,
+    n_envs: int = 16,
+    progress: Callable[[int], object] | None = None,
+    deterministic: bool = True,
+) -> EpisodeSet:
+    """Play episodes 0 to ``n_episodes`` - 1 of a seed, each exactly once.
+
+    Episode k has the same patients for every policy and every ``n_envs``. Several environments are played side by side
+    only to hand the policy larger batches: each takes the next episode not yet begun. The result is therefore independent
+    of ``n_envs``, exactly for the rules in :mod:`hospital_gym.heuristics`, and for a network (which is deterministic here
+    unless told otherwise) but for the rounding of its sums, which may depend on the size of the batch.
+
+    :param policy: a model or heuristic; its ``predict`` gets observations (n_envs, ...)
+    :param make_env: makes an environment whose ``reset`` accepts ``options={"episode": k}`` and whose last ``info`` of an
+        episode holds ``episode_records`` and ``episode_cost``
+    :param n_episodes: number of episodes, at least 1
+    :param seed: seed of the episodes; see :func:`derived_seed` for seeds that no training run has
+    :param n_envs: number of environments played side by side, at least 1
+    :param progress: called with the number of finished episodes after each of them; what it raises ends the evaluation
+    :param deterministic: whether the policy takes its most likely action; if not, it draws from torch's global generator
+    :return: records and costs in order of episode
+    :raises ValueError: if a number is too small or the environment does not number its episodes or record its patients
+    """
+    for key, number in (("n_episodes", n_episodes), ("n_envs", n_envs)):
+        if number < 1:
+            raise ValueError(f"{key}: got {number}, expected at least 1")
+    n_slots = min(n_envs, n_episodes)
+    envs = [make_env() for _ in range(n_slots)]
+    try:
+        results = _play(policy, envs, n_episodes, seed, progress, deterministic)
+        group_names = tuple(envs[0].get_wrapper_attr("group_names"))
+    finally:
+        for env in envs:
+            env.close()
+    return EpisodeSet(
+        records=np.concatenate([result.records for result in results]),
+        costs=np.array([result.cost for result in results]),
+        decisions=np.array([result.decisions for result in results]),
+        invalid_actions=np.array([result.invalid for result in results]),
+        group_names=group_names,
+    )
+
+
+@dataclass
+class _Episode:
+    """One episode while it is played and afterwards."""
+
+    number: int
+    decisions: int = 0
+    invalid: int = 0
+    cost: float = np.nan
+    records: npt.NDArray[Any] | None = None
+
+
+def _play(
+    policy: Policy,
+    envs: list[gym.Env],
+    n_episodes: int,
+    seed: int,
+    progress: Callable[[int], object] | None,
+    deterministic: bool,
+) -> list[_Episode]:
+    episodes = [_Episode(number) for number in range(n_episodes)]
+    playing: list[_Episode | None] = list(episodes[: len(envs)])
+    observations = np.stack([_begin(env, seed, slot) for slot, env in enumerate(envs)])
+    starts, state, n_begun, n_finished = np.ones(len(envs), dtype=bool), None, len(envs), 0
+    while n_finished < n_episodes:
+        # An environment that has no episode left keeps its place, so that the policy's state keeps its shape.
+        actions, state = policy.predict(observations, state=state, episode_start=starts, deterministic=deterministic)
+        for slot, env in enumerate(envs):
+            episode = playing[slot]
+            if episode is None:
+                continue
+            observation, _, terminated, truncated, info = env.step(actions[slot])
+            episode.decisions += 1
+            episode.invalid += bool(info.get("invalid_action", False))
+            starts[slot] = terminated or truncated
+            if starts[slot]:
+                episode.records, episode.cost = _results(info)
+                n_finished += 1
+                if progress is not None:
+                    progress(n_finished)
+                playing[slot] = None
+                if n_begun < n_episodes:
+                    playing[slot] = episodes[n_begun]
+                    observation = _begin(env, seed, n_begun)
+                    n_begun += 1
+            observations[slot] = observation
+    return episodes
+
+
+def _begin(env: gym.Env, seed: int, number: int) -> npt.NDArray[Any]:
+    observation, info = env.reset(seed=seed, options={"episode": number})
+    if info.get("episode") != number:
+        raise ValueError(
+            f"info['episode']: got {info.get('episode')!r} after a reset to episode {number}, expected that number: the "
+            "environment must number its episodes, or policies would not meet the same patients"
+        )
+    return np.asarray(observation)
+
+
+def _results(info: dict[str, Any]) -> tuple[npt.NDArray[Any], float]:
+    for key in ("episode_records", "episode_cost"):
+        if key not in info:
+            raise ValueError(f"info[{key!r}]: missing on an episode's last step; the environment must record its patients")
+    return info["episode_records"], float(info["episode_cost"])

@@ -1,0 +1,132 @@
+"""Episodes are played once each, in the same way however many environments share the work."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import pytest
+from gymnasium import spaces
+
+from hospital_gym.records import RECORD_DTYPE
+from sb3_grpo.common.evaluation import SEED_PURPOSES, derived_seed, evaluate_episodes
+
+
+class FakeHospital(gym.Env):
+    """Episodes of 3 to 8 steps; each step records one patient, who benefits if the action is the parity of the step.
+
+    :param broken: which promise to break: "episode", "episode_records", "episode_cost" or none
+    """
+
+    group_names = ("even", "odd")
+
+    def __init__(self, broken: str = "") -> None:
+        self.observation_space = spaces.Box(0.0, 1.0, (2,), np.float32)
+        self.action_space = spaces.Discrete(2)
+        self.broken = broken
+
+    def _observation(self) -> npt.NDArray[np.float32]:
+        return np.array([self.step_number % 2, self.rng.random()], dtype=np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        assert options is not None
+        self.episode, self.step_number = options["episode"], 0
+        self.rng = np.random.default_rng([seed or 0, self.episode])
+        self.records = np.zeros(self.rng.integers(3, 9), dtype=RECORD_DTYPE)
+        self.records["episode"], self.records["counted"], self.records["demand"] = self.episode, True, 1.0
+        self.records["age"] = self.rng.uniform(0, 99, len(self.records))
+        return self._observation(), {} if self.broken == "episode" else {"episode": self.episode}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        row = self.records[self.step_number]
+        row["patient_id"], row["group"] = self.step_number, self.step_number % 2
+        row["benefit"] = float(action == self.step_number % 2)
+        self.step_number += 1
+        last = self.step_number == len(self.records)
+        results = {"episode_records": self.records.copy(), "episode_cost": float(self.episode)} if last else {}
+        results.pop(self.broken, None)
+        return self._observation(), 0.0, False, last, {"invalid_action": self.step_number == 1, **results}
+
+
+class Parity:
+    """Acts on the observation's first number; wrong at an episode's second step, which it counts in its recurrent state."""
+
+    def __init__(self) -> None:
+        self.batch_sizes: set[int] = set()
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[npt.NDArray[np.int64], tuple[npt.NDArray[Any], ...]]:
+        assert deterministic
+        self.batch_sizes.add(len(observation))
+        step = np.zeros(len(observation)) if state is None else state[0]
+        step = np.where(episode_start, 0, step)
+        parity = observation[:, 0].astype(np.int64)
+        return np.where(step == 1, 1 - parity, parity), (step + 1,)
+
+
+def test_every_episode_once_in_order() -> None:
+    finished: list[int] = []
+    result = evaluate_episodes(Parity(), FakeHospital, n_episodes=7, seed=3, n_envs=3, progress=finished.append)
+    lengths = [np.random.default_rng([3, episode]).integers(3, 9) for episode in range(7)]
+    np.testing.assert_array_equal(result.records["episode"], np.repeat(np.arange(7), lengths))
+    np.testing.assert_array_equal(result.decisions, lengths)
+    np.testing.assert_array_equal(result.invalid_actions, np.ones(7))
+    np.testing.assert_array_equal(result.costs, np.arange(7))
+    assert result.group_names == ("even", "odd")
+    assert finished == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_state_and_episode_starts_reach_the_policy() -> None:
+    """Exactly the second patient of every episode is treated wrongly, also in environments that play several episodes."""
+    result = evaluate_episodes(Parity(), FakeHospital, n_episodes=9, seed=0, n_envs=2)
+    np.testing.assert_array_equal(result.records["benefit"], result.records["patient_id"] != 1)
+    totals = result.totals()
+    np.testing.assert_array_equal(totals.demand - totals.benefit, np.tile([0, 1], (9, 1)))
+
+
+@pytest.mark.parametrize("n_envs", [1, 2, 5, 8])
+def test_independent_of_the_number_of_environments(n_envs: int) -> None:
+    policy = Parity()
+    result = evaluate_episodes(policy, FakeHospital, n_episodes=5, seed=11, n_envs=n_envs)
+    reference = evaluate_episodes(Parity(), FakeHospital, n_episodes=5, seed=11, n_envs=3)
+    np.testing.assert_array_equal(result.records, reference.records)
+    np.testing.assert_array_equal(result.costs, reference.costs)
+    assert policy.batch_sizes == {min(n_envs, 5)}
+
+
+@pytest.mark.parametrize("broken", ["episode", "episode_records", "episode_cost"])
+def test_what_an_environment_lacks_is_named(broken: str) -> None:
+    with pytest.raises(ValueError, match=rf"info\['{broken}'\]"):
+        evaluate_episodes(Parity(), lambda: FakeHospital(broken), n_episodes=2, seed=0)
+
+
+@pytest.mark.parametrize("key", ["n_episodes", "n_envs"])
+def test_numbers_below_one_are_refused(key: str) -> None:
+    numbers = {"n_episodes": 2, "n_envs": 2, key: 0}
+    with pytest.raises(ValueError, match=f"{key}: got 0, expected at least 1"):
+        evaluate_episodes(Parity(), FakeHospital, numbers["n_episodes"], seed=0, n_envs=numbers["n_envs"])
+
+
+def test_progress_can_end_an_evaluation() -> None:
+    def stop(finished: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_episodes(Parity(), FakeHospital, n_episodes=2, seed=0, progress=stop)
+
+
+def test_derived_seeds_are_outside_training_and_each_others_ranges() -> None:
+    """Training seeds are below 2^32 (numpy's global generator, which SB3 seeds, accepts no other)."""
+    with pytest.raises(ValueError, match=r"between 0 and 2\*\*32 - 1"):
+        np.random.seed(2**32)
+    for place, purpose in enumerate(SEED_PURPOSES, start=1):
+        seeds = [derived_seed(seed, purpose) for seed in (0, 1, 2, 2**31, 2**32 - 1)]
+        assert all(place * 2**32 <= seed < (place + 1) * 2**32 for seed in seeds)
+        assert len(set(seeds)) == len(seeds)
+    assert derived_seed(0, "report") == derived_seed(0, "report")
+    with pytest.raises(ValueError, match="purpose: got 'training'"):
+        derived_seed(0, "training")
+    with pytest.raises(ValueError, match="seed: got -1"):
+        derived_seed(-1, "report")
