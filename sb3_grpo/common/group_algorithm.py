@@ -1,0 +1,357 @@
+"""What makes an on-policy algorithm of SB3 group-robust. ``collect_rollouts()`` and ``train()`` are the algorithm's own."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.utils import FloatSchedule
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_grpo.common import group_performance
+from sb3_grpo.common.group_advantages import combination_weights, elapsed_discounts
+from sb3_grpo.common.group_buffers import GroupBufferMixin, group_buffer
+from sb3_grpo.common.group_infos import (
+    GroupStep,
+    check_observation,
+    check_reward_split,
+    env_attribute,
+    read_group_infos,
+    reward_factors,
+)
+from sb3_grpo.common.group_logging import group_log
+from sb3_grpo.common.group_performance import PerformanceState
+from sb3_grpo.common.group_policies import GroupCriticMixin, group_policy_class
+from sb3_grpo.common.objectives import Objective, ObjectiveState, make_objective
+from sb3_grpo.common.schedules import evaluate_lam, is_always_zero, lam_schedule
+
+
+class GroupState(TypedDict):
+    """What the algorithm knows about the groups. Plain arrays: saved with the model, and SB3 alone can load it."""
+
+    performance: PerformanceState
+    objective: ObjectiveState
+    coefficients: np.ndarray  # c of the objective, (G,)
+
+
+class _EnvFacts(NamedTuple):
+    """What the algorithm wants to know of its environments."""
+
+    group_names: tuple[str, ...] | None
+    discount_time: float | bool | None
+    performance_scale: float | None
+
+
+class GroupRobustMixin(OnPolicyAlgorithm):
+    """
+    Goes before an on-policy algorithm with advantage standardisation (PPO and its relatives) in the list of base classes.
+
+    Once per rollout: advantages of each group (group critic), performance of each group, coefficients of the objective,
+    weights. Then the parent's ``train()`` consumes the weighted advantages.
+
+    The constructor of the subclass calls the parent's with ``_init_setup_model=False``, then :meth:`_init_groups`, then
+    ``_setup_model()``.
+    """
+
+    rollout_buffer: GroupBufferMixin
+    normalize_advantage: bool
+
+    # Live only while a rollout is collected
+    _rollout_callback: BaseCallback | None = None
+
+    def _init_groups(
+        self,
+        lam: float | str | Schedule,
+        objective: str,
+        objective_kwargs: dict[str, Any] | None,
+        group_names: Sequence[str] | None,
+        group_critic: bool | None,
+        discount_time: float | bool | None,
+        smoothing: float,
+        shrinkage: float,
+    ) -> None:
+        self.lam = lam
+        self.objective = objective
+        self.objective_kwargs = objective_kwargs
+        self.group_names = None if group_names is None else _checked_names(group_names)
+        self.group_critic = group_critic
+        self.discount_time = discount_time
+        self.smoothing = smoothing
+        self.shrinkage = shrinkage
+        self.performance_scale: float | None = None
+        self.group_state: GroupState | None = None
+
+    # -- Setup -------------------------------------------------------------------------------------------------------
+
+    def _setup_model(self) -> None:
+        # load() restores attributes before it calls this method; a new model has no schedule yet
+        restored = hasattr(self, "lr_schedule")
+        self.lam_schedule: FloatSchedule = lam_schedule(self.lam)
+        self._objective: Objective = make_objective(self.objective, self.objective_kwargs)
+        if not 0 < self.smoothing <= 1:
+            raise ValueError(f"`smoothing` must be in (0, 1], got {self.smoothing}")
+        if not self.shrinkage >= 0:
+            raise ValueError(f"`shrinkage` must be at least 0, got {self.shrinkage}")
+        self._adopt(self._read_env(self.env, restored))
+        self._choose_critic(restored)
+        super()._setup_model()
+        self.rollout_buffer = group_buffer(self.rollout_buffer, self._n_values, self._elapsed_discount)
+
+    @property
+    def _n_values(self) -> int:
+        """Number of outputs of the group critic; 0: scalar critic."""
+        return len(self.group_names) if self.group_critic and self.group_names is not None else 0
+
+    @property
+    def _elapsed_discount(self) -> bool:
+        return self.discount_time is not None and self.discount_time is not False
+
+    def _read_env(self, env: VecEnv | None, restored: bool) -> _EnvFacts:
+        """
+        :param env: Environments
+        :param restored: Whether this model comes from a file, or has trained already
+        :return: What the environments state, completed by what the model knows
+        :raises ValueError: If the environments name other groups than the model knows, or an attribute is out of range
+        """
+        names, known = env_attribute(env, "group_names"), self.group_names
+        if names is None:
+            names = known
+        elif known is None and restored and self.group_state is not None:
+            raise ValueError(f"`group_names` of the environment are {names}, but this model was trained without names")
+        elif known is not None and known != tuple(names):
+            raise ValueError(f"`group_names` of the environment are {names}, but must be those of the model, {known}")
+
+        discount_time = env_attribute(env, "discount_time") if self.discount_time is None else self.discount_time
+        given = discount_time is not None and discount_time is not False
+        if discount_time is True or (given and not 0 < discount_time < np.inf):
+            raise ValueError(
+                "`discount_time` must be a positive number, None (the environment's, if it has one) or False (none), "
+                f"got {discount_time!r}"
+            )
+        scale = env_attribute(env, "performance_scale")
+        if scale is not None and not 0 < scale < np.inf:
+            raise ValueError(f"`performance_scale` of the environment must be a positive number, got {scale!r}")
+        return _EnvFacts(
+            group_names=None if names is None else _checked_names(names),
+            discount_time=discount_time,
+            performance_scale=self.performance_scale if scale is None else float(scale),
+        )
+
+    def _adopt(self, facts: _EnvFacts) -> None:
+        self.group_names, self.discount_time, self.performance_scale = facts
+
+    def _choose_critic(self, restored: bool) -> None:
+        """
+        :param restored: Whether this model comes from a file
+        :raises ValueError: If a group critic is wanted without known groups, or the file's critic is of the other kind
+        """
+        if self.group_critic is None:
+            # Our own files say which critic they hold: this one was written by the parent algorithm, with a scalar critic
+            self.group_critic = self.group_names is not None and not restored
+        if self.group_critic and self.group_names is None:
+            raise ValueError(
+                "`group_critic=True` needs to know the groups: give the environment an attribute `group_names` or pass "
+                "`group_names=`"
+            )
+        if restored and self.group_critic != issubclass(self.policy_class, GroupCriticMixin):
+            raise ValueError(
+                f"`group_critic={self.group_critic}` does not fit the saved policy, a {self.policy_class.__name__}: "
+                "the critic of a saved model cannot be changed"
+            )
+        if self.group_critic:
+            self.policy_class = group_policy_class(self.policy_class)
+            self.policy_kwargs = {**self.policy_kwargs, "n_groups": self._n_values}
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """
+        See the parent.
+
+        :raises ValueError: If the environment names other groups than this model's
+        """
+        env = self._wrap_env(env, self.verbose)
+        facts = self._read_env(env, restored=True)
+        super().set_env(env, force_reset)
+        self._adopt(facts)
+        self.rollout_buffer.elapsed_discount = self._elapsed_discount
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_rollout_callback", "_objective"]
+
+    # -- Rollout -----------------------------------------------------------------------------------------------------
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,
+        n_rollout_steps: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> bool:
+        """
+        See the parent. After a complete rollout the state of the groups is brought up to date.
+
+        :raises ValueError: If observations or the group items of an info are not what they must be
+        """
+        assert self._last_obs is not None and self._last_episode_starts is not None
+        check_observation(self._last_obs)
+        rollout_starts = self._last_episode_starts
+        self._rollout_callback = callback
+        try:
+            completed = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps, *args, **kwargs)
+        finally:
+            self._rollout_callback = None
+        if completed:
+            self._update_group_state(rollout_starts)
+        return completed
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
+        """Called by the parent between ``env.step()`` and ``rollout_buffer.add()``: the place to read infos."""
+        super()._update_info_buffer(infos, dones)
+        if self._rollout_callback is None or dones is None:
+            return
+        step_locals = self._rollout_callback.locals
+        rewards, vec_normalize = step_locals["rewards"], self._vec_normalize_env
+        raw_rewards = rewards if vec_normalize is None else vec_normalize.old_reward
+        check_observation(step_locals["new_obs"])
+
+        buffer = self.rollout_buffer
+        if len(infos) == 0 and not self._elapsed_discount:  # some VecEnvs have none
+            step = GroupStep(None, None, None, None)
+        else:
+            n_groups = None if self.group_names is None else len(self.group_names)
+            step = read_group_infos(infos, n_groups, not is_always_zero(self.lam_schedule), self._elapsed_discount)
+        if step.rewards is not None:
+            check_reward_split(step.rewards, raw_rewards, step_locals["env"])
+        buffer.stage(step, dones, raw_rewards)
+        if self.group_critic and vec_normalize is not None:
+            buffer.reward_factors[buffer.pos] = reward_factors(rewards, vec_normalize)
+        if step.elapsed is not None:
+            buffer.discounts[buffer.pos] = elapsed_discounts(step.elapsed, float(self.discount_time))  # type: ignore[arg-type]
+        if self.group_critic or self._elapsed_discount:
+            self._bootstrap_timeouts(infos, dones)
+
+    def _bootstrap_timeouts(self, infos: list[dict[str, Any]], dones: np.ndarray) -> None:
+        """
+        Value what follows a time limit: of each group, and with the discount of the step. SB3's own bootstrap, for scalar
+        values and a constant discount, is switched off by clearing the flag that it reads next (callbacks have seen it).
+        """
+        timed_out = [
+            env
+            for env in np.flatnonzero(dones).tolist()
+            if infos[env].get("TimeLimit.truncated", False) and infos[env].get("terminal_observation") is not None
+        ]
+        if not timed_out:
+            return
+        observations = [infos[env]["terminal_observation"] for env in timed_out]
+        stacked: Any
+        if isinstance(observations[0], dict):
+            stacked = {key: np.stack([observation[key] for observation in observations]) for key in observations[0]}
+        else:
+            stacked = np.stack(observations)
+        check_observation(stacked)
+        buffer = self.rollout_buffer
+        values = self._terminal_values(stacked, timed_out)
+        buffer.bootstraps[buffer.pos, timed_out] = buffer.discounts[buffer.pos, timed_out, None] * values
+        for env in timed_out:
+            infos[env]["TimeLimit.truncated"] = False
+
+    def _terminal_values(self, observations: Any, envs: list[int]) -> np.ndarray:
+        """
+        :param observations: Last observations of k episodes
+        :param envs: Environments they come from (a recurrent policy needs to know)
+        :return: Their values, (k, G), or (k, 1) with a scalar critic
+        """
+        with th.no_grad():
+            return self.policy.predict_values(self.policy.obs_to_tensor(observations)[0]).cpu().numpy()
+
+    # -- Groups ------------------------------------------------------------------------------------------------------
+
+    def _update_group_state(self, rollout_starts: np.ndarray) -> None:
+        """
+        Performance of the groups and coefficients of the objective, from the rollout in the buffer.
+
+        :param rollout_starts: Whether each environment began the rollout with a new episode, (N,)
+        """
+        buffer = self.rollout_buffer
+        n_known = 0 if self.group_state is None else len(self.group_state["coefficients"])
+        n_groups = max(n_known, int(buffer.group_ids.max()) + 1) if self.group_names is None else len(self.group_names)
+        if n_groups == 0:
+            return
+        if self.group_state is None:
+            performance, objective_state = group_performance.initial_performance(n_groups, self.n_envs), {}
+        else:
+            performance, objective_state = self.group_state["performance"], self.group_state["objective"]
+            performance = group_performance.grow(performance, n_groups) if n_groups > n_known else performance
+        performance = group_performance.update_performance(
+            group_performance.forget_unfinished(performance, rollout_starts),
+            buffer.split_rewards(n_groups),
+            buffer.split_exposure(n_groups),
+            buffer.dones,
+            self.smoothing,
+            self.shrinkage,
+        )
+        coefficients, objective_state = self._objective(
+            performance["value"],
+            objective_state,
+            scale=self.performance_scale or group_performance.running_scale(performance),
+            reference=group_performance.pooled_performance(performance),
+        )
+        self.group_state = GroupState(performance=performance, objective=objective_state, coefficients=coefficients)
+
+    def current_lam(self) -> float:
+        """
+        :return: lam at the current progress of training
+        """
+        return evaluate_lam(self.lam_schedule, self._current_progress_remaining)
+
+    def group_weights(self) -> np.ndarray | None:
+        """
+        :return: Weight of each group in the update, w, (G,); None if no group is known
+        """
+        if self.group_state is None:
+            return None
+        shares = group_performance.exposure_shares(self.group_state["performance"])
+        return combination_weights(self.group_state["coefficients"], shares, self.current_lam())
+
+    def train(self) -> None:
+        """See the parent. It consumes advantages that are weighted by group."""
+        weights = self.group_weights()
+        if self.group_critic and weights is not None:
+            self.rollout_buffer.combine_groups(weights)
+        if self.group_critic or weights is None or self.current_lam() == 0:
+            super().train()
+            return
+        # A step that concerned no group (id -1) indexes the last weight
+        sample_weights = np.append(weights, 1.0)[self.rollout_buffer.group_ids]
+        normalize = self.normalize_advantage
+        self.rollout_buffer.weight_samples(sample_weights, normalize)
+        self.normalize_advantage = False
+        try:
+            super().train()
+        finally:
+            self.normalize_advantage = normalize
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """See the parent. Adds ``group/...``, of the rollout that the same dump describes."""
+        weights = self.group_weights()
+        if self.group_state is not None and weights is not None:
+            performance = self.group_state["performance"]
+            for key, value in group_log(performance, weights, self.current_lam(), self.group_names).items():
+                self.logger.record(key, value)
+        super().dump_logs(iteration)
+
+
+def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
+    """
+    :raises ValueError: If names are not distinct, non-empty strings
+    """
+    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"`group_names` must be a sequence of non-empty strings, got {names!r}")
+    if len(names) == 0 or len(set(names)) < len(names):
+        raise ValueError(f"`group_names` must hold at least one name, and none twice, got {names!r}")
+    return tuple(names)
