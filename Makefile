@@ -35,7 +35,7 @@ format: $(VENV)/.installed-dev  ## Format the code and mend what can be mended b
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.installed-dev  ## Build the documentation into docs/_build/html; any warning fails
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -E -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
 clean:  ## Delete what the tools wrote; keep .venv and runs
