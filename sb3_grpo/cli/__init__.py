@@ -1,0 +1,44 @@
+"""The command ``sb3-grpo``: one file per subcommand, each with ``add_parser`` and ``run``.
+
+============= ======================================================================================
+demo.py       train plain PPO and GroupRobustPPO for a hospital and compare them with the rules in use
+heuristics.py compare the rules in use today
+scenarios.py  print what each hospital is: load, staff, decisions per episode
+------------- --------------------------------------------------------------------------------------
+options.py    reading and checking options
+jobs.py       what runs in a worker process: train a model, evaluate a policy
+workers.py    the worker processes, their progress display, and how they are interrupted
+output.py     files: atomic writes, records as CSV, versions and machine
+tables.py     the comparison as a table for the terminal and for Markdown
+chart.py      the comparison as a picture
+============= ======================================================================================
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from sb3_grpo import __version__
+from sb3_grpo.cli import demo, heuristics, scenarios
+from sb3_grpo.cli.options import OneLineParser, UsageError
+
+_COMMANDS: Final = (demo, heuristics, scenarios)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    :param argv: the words after the program's name; default: those of this process
+    :return: exit status: 0 done, 1 failed, 2 bad options, 130 interrupted (Ctrl-C), 143 terminated
+    """
+    parser = OneLineParser(prog="sb3-grpo", description="Group-robust policies for hospitals: train, compare, inspect.")
+    parser.add_argument("--version", action="version", version=f"sb3-grpo {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add_parser(subparsers)
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except UsageError as error:
+        print(f"sb3-grpo {args.command}: error: {error}", file=sys.stderr)
+        return 2

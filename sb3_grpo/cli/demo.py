@@ -1,0 +1,275 @@
+"""``sb3-grpo demo``: train plain PPO and GroupRobustPPO for a hospital, and compare them with the rules in use today."""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from rich.console import Console
+
+from sb3_grpo.cli.chart import draw_comparison
+from sb3_grpo.cli.jobs import EvaluateJob, TrainJob
+from sb3_grpo.cli.options import ALL, Hospital, add_hospital_options, make_folder, read_hospitals, whole_number
+from sb3_grpo.cli.output import command_line, file_hash, hospital_description, machine, versions, write_json, write_records
+from sb3_grpo.cli.rules import rules_for
+from sb3_grpo.cli.tables import print_comparison
+from sb3_grpo.cli.workers import Interrupted, Outcome, Workers
+from sb3_grpo.common.evaluation import EpisodeSet, derived_seed
+from sb3_grpo.common.hyperparameters import TrainingSettings, load_settings
+from sb3_grpo.fairness.inference import Comparison, compare_policies
+from sb3_grpo.group_robust_ppo import GroupRobustPPO
+
+ALGORITHM: Final = "group_robust_ppo"
+DEFAULT_STEPS: Final = 400_000
+"""Time steps of each model: as many as leave the whole command within six minutes on two cores."""
+
+DEFAULT_EPISODES: Final = 100
+_MOST_SEED: Final = 2**31 - 1
+_RECORDED_RULE: Final = "triage"  # whose patients stand in records.csv beside those of the two models
+
+
+class Model(NamedTuple):
+    """One of the models that the demo trains.
+
+    :param changes: algorithm arguments that differ from those in the hospital's YAML file
+    :param label: what tables call it
+    """
+
+    changes: dict[str, Any]
+    label: str
+
+
+MODELS: Final[dict[str, Model]] = {
+    # The same discount on elapsed time as GroupRobustPPO: a baseline with another discount would prove nothing.
+    "ppo": Model({"lam": 0.0, "group_critic": False}, "PPO (lam=0)"),
+    "group_robust_ppo": Model({"lam": 0.3}, "GroupRobustPPO (lam=0.3)"),
+}
+"""What is trained, by name: the reference of all differences first."""
+
+_REFERENCE: Final = "ppo"
+_TRAIN, _EVALUATE_RULE, _EVALUATE_MODEL = range(3)  # order of work for one hospital
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "demo", help="train two models for a hospital and compare them with rules in use", description=__doc__
+    )
+    add_hospital_options(parser, default="Urban")
+    parser.add_argument(
+        "--steps", type=whole_number(1), default=DEFAULT_STEPS, metavar="N", help="time steps of each model (%(default)s)"
+    )
+    parser.add_argument(
+        "--episodes", type=whole_number(1), default=DEFAULT_EPISODES, metavar="N", help="evaluation episodes (%(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=whole_number(0, _MOST_SEED), default=0, metavar="N", help="seed of everything (%(default)s)"
+    )
+    parser.add_argument("--out", default="runs/demo", metavar="FOLDER", help="where results go (%(default)s)")
+    parser.add_argument("--processes", type=whole_number(1), default=2, metavar="N", help="processes at a time (%(default)s)")
+    parser.add_argument("--fresh", action="store_true", help="train again even if the finished models are there")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, evaluate, compare.
+
+    :param args: the options
+    :return: exit status
+    """
+    began = time.perf_counter()
+    hospitals = read_hospitals(args)
+    folder = make_folder(args.out, "--out")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    plans = []
+    for hospital in hospitals:
+        own = make_folder(str(folder / hospital.name), "--out") if args.scenario == ALL else folder
+        settings = load_settings(ALGORITHM, hospital.env_id, GroupRobustPPO)
+        plans.append(HospitalDemo(hospital, settings, own, args.steps, args.episodes, args.seed, console))
+    failed = False
+    try:
+        with Workers(args.processes, console) as workers:
+            for place, plan in enumerate(plans):
+                plan.begin(workers, place, args.fresh)
+            for outcome in workers.outcomes():
+                place, name = outcome.key
+                if outcome.error is not None:
+                    print(f"{plans[place].hospital.name}, {name}: {outcome.error}", file=sys.stderr)
+                    failed = True
+                elif plans[place].take(workers, place, name, outcome):
+                    plans[place].finish(time.perf_counter() - began)
+    except Interrupted as interrupted:
+        for plan in plans:
+            plan.say_what_is_there()
+        console.print("Interrupted. The same command goes on from there.")
+        return interrupted.status
+    return 1 if failed else 0
+
+
+@dataclass
+class HospitalDemo:
+    """The demo for one hospital: which jobs it needs, what they gave, and the files made of it.
+
+    :param hospital: the hospital
+    :param settings: how to train for it
+    :param folder: where its files go
+    :param steps: time steps of each model
+    :param n_episodes: number of evaluation episodes
+    :param seed: the user's seed
+    :param console: where to report
+    """
+
+    hospital: Hospital
+    settings: TrainingSettings
+    folder: Path
+    steps: int
+    n_episodes: int
+    seed: int
+    console: Console
+    evaluated: dict[str, EpisodeSet] = field(default_factory=dict)
+    seconds: dict[str, dict[str, float]] = field(default_factory=lambda: {"training": {}, "evaluation": {}})
+    rules: list[str] = field(default_factory=list)
+
+    def begin(self, workers: Workers, place: int, fresh: bool) -> None:
+        """Submit the training of models that are not there yet, and the evaluation of everything else.
+
+        :param workers: who does it
+        :param place: this hospital's place among all of them; smaller ones are done first
+        :param fresh: whether to train also what is there
+        """
+        self.rules, missing = rules_for(self.hospital)
+        for name in missing:
+            self.console.print(f"{self.hospital.name}: no thresholds were tuned for this hospital, so {name} is left out")
+        for name in MODELS:
+            if not fresh and self._is_finished(name):
+                self.seconds["training"][name] = self._finished()[name]["seconds"]
+                self.console.print(f"{self.folder / name}.zip: finished before with these settings, used again")
+                self._submit_evaluation(workers, place, name, _EVALUATE_MODEL)
+                continue
+            for file in ("comparison.json", "comparison.png", "records.csv"):  # they would not belong to the new model
+                (self.folder / file).unlink(missing_ok=True)
+            job = TrainJob(
+                self.hospital, self.settings, MODELS[name].changes, self.steps, self.seed, self.folder / f"{name}.zip"
+            )
+            workers.submit((place, name), job, f"{self.hospital.name}: train {MODELS[name].label}", (place, _TRAIN))
+        for name in self.rules:
+            self._submit_evaluation(workers, place, name, _EVALUATE_RULE)
+
+    def take(self, workers: Workers, place: int, name: str, outcome: Outcome) -> bool:
+        """Keep a job's result and submit what follows from it.
+
+        :param workers: who does what follows
+        :param place: as in :meth:`begin`
+        :param name: the policy the job was about
+        :param outcome: the job's result
+        :return: whether everything is there for the comparison
+        """
+        if isinstance(outcome.result, float):
+            self.seconds["training"][name] = outcome.result
+            finished = self._finished()
+            finished[name] = {
+                "settings": self._training_record(name),
+                "seconds": outcome.result,
+                "sha256": file_hash(self.folder / f"{name}.zip"),
+            }
+            write_json(self.folder / "settings.json", {"models": finished})
+            self.console.print(f"{self.folder / name}.zip: saved after {outcome.result:.0f} s of training")
+            self._submit_evaluation(workers, place, name, _EVALUATE_MODEL)
+        else:
+            self.evaluated[name], self.seconds["evaluation"][name] = outcome.result
+        return set(self.evaluated) == {*MODELS, *self.rules}
+
+    def finish(self, wall_seconds: float) -> Comparison:
+        """Compare, print the table and write the files.
+
+        :param wall_seconds: seconds since the command began
+        :return: the comparison
+        """
+        policies = {name: self.evaluated[name] for name in (*MODELS, *self.rules)}
+        comparison = compare_policies(
+            {name: episodes.totals() for name, episodes in policies.items()},
+            {name: episodes.costs for name, episodes in policies.items()},
+            policies[_REFERENCE].group_names,
+            np.random.default_rng(derived_seed(self.seed, "bootstrap")),
+            reference=_REFERENCE,
+        )
+        labels = {name: model.label for name, model in MODELS.items()}
+        title = f"{self.hospital.name}: {self.n_episodes} episodes, the same patients for every policy"
+        print_comparison(self.console, comparison, labels, title)
+        draw_comparison(self.folder / "comparison.png", comparison, labels, title)
+        recorded = [name for name in (*MODELS, _RECORDED_RULE) if name in policies]
+        write_records(self.folder / "records.csv", {name: policies[name] for name in recorded})
+        write_json(self.folder / "comparison.json", self._description(comparison, wall_seconds))
+        files = ["comparison.json", "comparison.png", "records.csv", *(f"{name}.zip" for name in MODELS)]
+        self.console.print(f"{self.folder}: {', '.join(files)}")
+        return comparison
+
+    def say_what_is_there(self) -> None:
+        """Say which models are finished and whether they were compared."""
+        finished = [f"{name}.zip" for name in MODELS if self._is_finished(name)]
+        missing = [f"{name}.zip" for name in MODELS if not self._is_finished(name)]
+        parts = [f"finished: {', '.join(finished) or 'nothing'}"]
+        if missing:
+            parts.append(f"not finished: {', '.join(missing)}")
+        parts.append("compared" if (self.folder / "comparison.json").is_file() else "not compared yet")
+        self.console.print(f"{self.folder}: {'; '.join(parts)}")
+
+    def _submit_evaluation(self, workers: Workers, place: int, name: str, stage: int) -> None:
+        policy = self.folder / f"{name}.zip" if name in MODELS else name
+        job = EvaluateJob(self.hospital, policy, self.n_episodes, derived_seed(self.seed, "report"))
+        label = MODELS[name].label if name in MODELS else name
+        workers.submit((place, name), job, f"{self.hospital.name}: evaluate {label}", (place, stage))
+
+    def _training_record(self, name: str) -> dict[str, Any]:
+        """Everything that a model depends on."""
+        return {
+            "hospital": hospital_description(self.hospital),
+            "steps": self.steps,
+            "seed": self.seed,
+            "hyperparameters": asdict(self.settings) | {"changes": MODELS[name].changes},
+            "versions": versions(),
+        }
+
+    def _finished(self) -> dict[str, Any]:
+        """What ``settings.json`` says about the models that were finished; nothing if it is not there or not ours."""
+        try:
+            content = json.loads((self.folder / "settings.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        models = content.get("models") if isinstance(content, dict) else None
+        return models if isinstance(models, dict) else {}
+
+    def _is_finished(self, name: str) -> bool:
+        """Whether the model is there, whole, and was trained with exactly these settings."""
+        entry, path = self._finished().get(name), self.folder / f"{name}.zip"
+        return (
+            entry is not None
+            and path.is_file()
+            and entry.get("sha256") == file_hash(path)
+            and entry.get("settings") == json.loads(json.dumps(self._training_record(name)))
+        )
+
+    def _description(self, comparison: Comparison, wall_seconds: float) -> dict[str, Any]:
+        return {
+            "hospital": hospital_description(self.hospital),
+            "episodes": self.n_episodes,
+            "seeds": {
+                "training": self.seed,
+                "evaluation": derived_seed(self.seed, "report"),
+                "bootstrap": derived_seed(self.seed, "bootstrap"),
+            },
+            "models": self._finished(),
+            "decisions_per_episode": {name: float(e.decisions.mean()) for name, e in self.evaluated.items()},
+            "invalid_actions_per_episode": {name: float(e.invalid_actions.mean()) for name, e in self.evaluated.items()},
+            "comparison": comparison.to_dict(),
+            "command": command_line(),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "seconds": {**self.seconds, "since_the_command_began": wall_seconds},
+            "versions": versions(),
+            "machine": machine(),
+        }

@@ -1,0 +1,142 @@
+"""Reading and checking options: whatever is wrong is said in one line, before any work begins."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import gymnasium as gym
+
+from hospital_gym.registration import register_envs
+from hospital_gym.scenarios import SCENARIOS, Scenario, load_scenario
+
+ALL: Final = "all"
+
+
+class UsageError(Exception):
+    """An option that cannot be used; the message names option, value and what is accepted."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line (the usage is one ``--help`` away), with exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and exit."""
+        print(f"{self.prog}: error: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """A hospital as named on the command line.
+
+    :param name: its name, as in tables and folder names
+    :param env_id: id of its environment
+    :param scenario: its numbers
+    :param file: the YAML file it was read from; None for one of the four
+    :param arrivals: CSV file of arrivals to replay; None to draw them
+    """
+
+    name: str
+    env_id: str
+    scenario: Scenario
+    file: str | None
+    arrivals: str | None
+
+    @property
+    def env_kwargs(self) -> dict[str, Any]:
+        """Keyword arguments for ``gym.make(env_id)``."""
+        kwargs: dict[str, Any] = {} if self.file is None else {"scenario": self.scenario}
+        return kwargs if self.arrivals is None else {**kwargs, "arrivals": self.arrivals}
+
+    def make_env(self) -> gym.Env:
+        """A new environment, without Gymnasium's checks of every step (tests run them)."""
+        register_envs()
+        return gym.make(self.env_id, disable_env_checker=True, **self.env_kwargs)
+
+
+def add_hospital_options(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add ``--scenario`` and ``--arrivals``."""
+    add_scenario_option(parser, default)
+    parser.add_argument("--arrivals", metavar="CSV", help="replay the arrivals of this file instead of drawing them")
+
+
+def add_scenario_option(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add ``--scenario``."""
+    names = ", ".join(SCENARIOS)
+    parser.add_argument(
+        "--scenario",
+        default=default,
+        metavar="NAME",
+        help=f"hospital: {names}, an id such as Hospital-Urban-v0, a YAML file, or 'all' for the four (%(default)s)",
+    )
+
+
+def read_hospitals(args: argparse.Namespace) -> list[Hospital]:
+    """The hospitals that ``--scenario`` and ``--arrivals`` mean; each environment has been made once to check them.
+
+    :raises UsageError: if an option names nothing usable
+    """
+    names = list(SCENARIOS) if args.scenario == ALL else [args.scenario]
+    return [_read_hospital(name, args.arrivals) for name in names]
+
+
+def _read_hospital(name: str, arrivals: str | None) -> Hospital:
+    try:
+        scenario = load_scenario(name)
+    except FileNotFoundError:
+        raise UsageError(f"--scenario: got {name!r}, expected a file that exists") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--scenario: got {name!r}: {_one_line(error)}; 'all' means the four") from None
+    is_file = scenario.name not in SCENARIOS or scenario != SCENARIOS[scenario.name]
+    env_id = "Hospital-v0" if is_file else f"Hospital-{scenario.name}-v0"
+    if arrivals is not None:
+        if not Path(arrivals).is_file():
+            raise UsageError(f"--arrivals: got {arrivals!r}, expected a CSV file that exists")
+        arrivals = str(Path(arrivals).resolve())
+    hospital = Hospital(scenario.name, env_id, scenario, name if is_file else None, arrivals)
+    try:
+        hospital.make_env().close()
+    except (OSError, ValueError) as error:
+        option = "--scenario" if arrivals is None else "--arrivals"
+        raise UsageError(f"{option}: {_one_line(error)}") from None
+    return hospital
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """An argparse type: a whole number from ``least`` to ``most``; ``1e6`` and ``1_000_000`` are accepted too."""
+    accepted = f"a whole number >= {least}" if most is None else f"a whole number from {least} to {most}"
+
+    def parse(text: str) -> int:
+        try:
+            number = float(text) if "e" in text.lower() else int(text)
+            whole = int(number)
+        except (ValueError, OverflowError):
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected {accepted}") from None
+        if whole != number or whole < least or (most is not None and whole > most):
+            raise argparse.ArgumentTypeError(f"got {text!r}, expected {accepted}")
+        return whole
+
+    return parse
+
+
+def make_folder(path: str, option: str) -> Path:
+    """Make a folder for results.
+
+    :raises UsageError: if that is impossible
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"{option}: got {path!r}, expected a folder that can be written: {error.strerror}") from None
+    return folder
