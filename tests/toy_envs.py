@@ -23,7 +23,7 @@ class SharedEnv(gym.Env[np.ndarray, int]):
     """
 
     observation_space = spaces.Box(-1.0, 1.0, (3,), np.float32)
-    action_space = spaces.Discrete(2)
+    action_space: spaces.Discrete = spaces.Discrete(2)  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class DictEnv(gym.ObservationWrapper):
 
     def __init__(self, env: gym.Env):
         super().__init__(env)
-        self.observation_space = spaces.Dict({"a": env.observation_space, "b": spaces.Discrete(4)})
+        self.observation_space = spaces.Dict({"a": env.observation_space, "b": spaces.Discrete(2)})
 
     def observation(self, observation: np.ndarray) -> dict[str, Any]:
-        return {"a": observation, "b": int(2 + observation[0])}
+        return {"a": observation, "b": int(observation[0] > 0)}
 
 
 class BanditVecEnv(VecEnv):
@@ -110,7 +110,7 @@ class BanditVecEnv(VecEnv):
         groups = self.rng.choice(len(self.shares), self.num_envs, p=self.shares)
         rewards = self.payoffs[groups, self.actions] + self.noise * self.rng.standard_normal(self.num_envs)
         infos = [{"group_id": group} for group in groups.tolist()]
-        return self.reset(), rewards.astype(np.float32), np.ones(self.num_envs, dtype=bool), infos  # type: ignore[return-value]
+        return self.reset(), rewards.astype(np.float32), np.ones(self.num_envs, dtype=bool), infos
 
     def has_attr(self, attr_name: str) -> bool:
         return attr_name == "group_names" and self.names is not None
@@ -137,18 +137,20 @@ class SemiMarkovEnv(gym.Env[np.ndarray, int]):
     """
     One state, two actions: action 0 pays 1 and takes 1 hour, action 1 pays 2 and takes 8 hours. Episodes are cut off.
 
-    Discounted per hour with time constant tau, always taking action a is worth r_a / (1 - exp(-t_a / tau)): for tau = 8 this is
-    8.51 for action 0 and 3.16 for action 1. Discounted per decision, it is r_a / (1 - gamma): action 1 is worth twice as much.
+    Discounted per hour with time constant tau, always taking action a is worth r_a / (1 - exp(-t_a / tau)): for tau = 8
+    this is 8.51 for action 0 and 3.16 for action 1. Discounted per decision, it is r_a / (1 - gamma): action 1 is worth
+    twice as much.
 
+    :param group_names: Names of two groups that take turns
     :param length: Decisions until the episode is truncated
     """
 
     observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
-    action_space = spaces.Discrete(2)
+    action_space: spaces.Discrete = spaces.Discrete(2)  # type: ignore[assignment]
     rewards = (1.0, 2.0)
     hours = (1.0, 8.0)
 
-    def __init__(self, length: int = 16, group_names: Sequence[str] | None = None):
+    def __init__(self, group_names: Sequence[str] | None = None, length: int = 16):
         self.length = length
         self.group_names = group_names
 

@@ -117,7 +117,8 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         :return: What the environments state, completed by what the model knows
         :raises ValueError: If the environments name other groups than the model knows, or an attribute is out of range
         """
-        names, known = env_attribute(env, "group_names"), self.group_names
+        names = env_attribute(env, "group_names")
+        known = None if self.group_names is None else tuple(self.group_names)  # a list if read from a file
         if names is None:
             names = known
         elif known is None and restored and self.group_state is not None:
