@@ -39,12 +39,12 @@ def draw_comparison(path: Path, comparison: Comparison, labels: Mapping[str, str
     rates.set_yticks(rows, [labels.get(policy.name, policy.name) for policy in comparison.policies])
     rates.set_ylim(-0.6, n_policies - 0.4)
     rates.set_xlabel("benefit rate: share of the ideal benefit that the group received (further right is better)")
-    efficiency.set_xlabel("efficiency: (benefit - cost) / demand")
+    efficiency.set_xlabel("efficiency:\n(benefit - cost) / demand")
     for axes in (rates, efficiency):
         axes.grid(axis="x", alpha=0.3)
         axes.tick_params(axis="y", length=0)
         axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.margins(x=0.06)
+        axes.margins(x=0.09)  # room for the gaps' numbers
     heading = f"{title}\nEach grey bar is the gap between the worst-off and the best-off group: shorter is more even"
     figure.suptitle(heading, ha="left", x=0.01, fontsize=12)
     figure.legend(*rates.get_legend_handles_labels(), loc="outside lower left", ncols=8, frameon=False)
@@ -56,8 +56,9 @@ def _draw_rates(axes: Axes, comparison: Comparison, rows: np.ndarray) -> None:
         known = [rate.value for rate in policy.rates if np.isfinite(rate.value)]
         if len(known) >= 2:
             axes.barh(row, max(known) - min(known), left=min(known), height=0.42, color="#DDDDDD", zorder=1)
+            right = max([max(known), *(rate.high for rate in policy.rates if np.isfinite(rate.high))])
             text = f"gap {policy.gap.value:.3f}"
-            axes.annotate(text, (max(known), row), (14, 0), textcoords="offset points", va="center", color="#444444")
+            axes.annotate(text, (right, row), (8, 0), textcoords="offset points", va="center", color="#444444")
     n_groups = len(comparison.group_names)
     for group, name in enumerate(comparison.group_names):
         colour, marker = _COLOURS[group % len(_COLOURS)], _MARKERS[group % len(_MARKERS)]

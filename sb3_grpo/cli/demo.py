@@ -16,7 +16,7 @@ from sb3_grpo.cli.chart import draw_comparison
 from sb3_grpo.cli.jobs import EvaluateJob, TrainJob
 from sb3_grpo.cli.options import ALL, Hospital, add_hospital_options, make_folder, read_hospitals, whole_number
 from sb3_grpo.cli.output import command_line, file_hash, hospital_description, machine, versions, write_json, write_records
-from sb3_grpo.cli.rules import rules_for
+from sb3_grpo.cli.rules import attainable_rates, group_first_rules, rules_for
 from sb3_grpo.cli.tables import print_comparison
 from sb3_grpo.cli.workers import Interrupted, Outcome, Workers
 from sb3_grpo.common.evaluation import EpisodeSet, derived_seed
@@ -134,6 +134,7 @@ class HospitalDemo:
     evaluated: dict[str, EpisodeSet] = field(default_factory=dict)
     seconds: dict[str, dict[str, float]] = field(default_factory=lambda: {"training": {}, "evaluation": {}})
     rules: list[str] = field(default_factory=list)
+    group_first: list[str] = field(default_factory=list)
 
     def begin(self, workers: Workers, place: int, fresh: bool) -> None:
         """Submit the training of models that are not there yet, and the evaluation of everything else.
@@ -143,6 +144,7 @@ class HospitalDemo:
         :param fresh: whether to train also what is there
         """
         self.rules, missing = rules_for(self.hospital)
+        self.group_first = group_first_rules(self.hospital)
         for name in missing:
             self.console.print(f"{self.hospital.name}: no thresholds were tuned for this hospital, so {name} is left out")
         for name in MODELS:
@@ -157,7 +159,7 @@ class HospitalDemo:
                 self.hospital, self.settings, MODELS[name].changes, self.steps, self.seed, self.folder / f"{name}.zip"
             )
             workers.submit((place, name), job, f"{self.hospital.name}: train {MODELS[name].label}", (place, _TRAIN))
-        for name in self.rules:
+        for name in (*self.rules, *self.group_first):
             self._submit_evaluation(workers, place, name, _EVALUATE_RULE)
 
     def take(self, workers: Workers, place: int, name: str, outcome: Outcome) -> bool:
@@ -182,7 +184,7 @@ class HospitalDemo:
             self._submit_evaluation(workers, place, name, _EVALUATE_MODEL)
         else:
             self.evaluated[name], self.seconds["evaluation"][name] = outcome.result
-        return set(self.evaluated) == {*MODELS, *self.rules}
+        return set(self.evaluated) == {*MODELS, *self.rules, *self.group_first}
 
     def finish(self, wall_seconds: float) -> Comparison:
         """Compare, print the table and write the files.
@@ -200,7 +202,7 @@ class HospitalDemo:
         )
         labels = {name: model.label for name, model in MODELS.items()}
         title = f"{self.hospital.name}: {self.n_episodes} episodes, the same patients for every policy"
-        print_comparison(self.console, comparison, labels, title)
+        print_comparison(self.console, comparison, attainable_rates(self.evaluated), labels, title)
         draw_comparison(self.folder / "comparison.png", comparison, labels, title)
         recorded = [name for name in (*MODELS, _RECORDED_RULE) if name in policies]
         write_records(self.folder / "records.csv", {name: policies[name] for name in recorded})
@@ -267,6 +269,7 @@ class HospitalDemo:
             "decisions_per_episode": {name: float(e.decisions.mean()) for name, e in self.evaluated.items()},
             "invalid_actions_per_episode": {name: float(e.invalid_actions.mean()) for name, e in self.evaluated.items()},
             "comparison": comparison.to_dict(),
+            "attainable": attainable_rates(self.evaluated),
             "command": command_line(),
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seconds": {**self.seconds, "since_the_command_began": wall_seconds},

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from hospital_gym.degenerate import DEGENERATE_POLICIES
 from hospital_gym.heuristics import HEURISTICS
 from sb3_grpo.cli.jobs import EvaluateJob
 from sb3_grpo.cli.options import ALL, UsageError, add_hospital_options, make_folder, read_hospitals, whole_number
-from sb3_grpo.cli.rules import rules_for
+from sb3_grpo.cli.rules import attainable_rates, group_first_rules, rules_for
 from sb3_grpo.cli.tables import markdown_comparison, print_comparison
 from sb3_grpo.cli.workers import Interrupted, Workers
 from sb3_grpo.common.evaluation import EpisodeSet, derived_seed
@@ -28,6 +29,9 @@ def add_parser(subparsers: Any) -> None:
         "--reference", default="triage", metavar="RULE", help="rule that differences refer to (default: %(default)s)"
     )
     parser.add_argument("--processes", type=whole_number(1), default=2, metavar="N", help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--degenerate", action="store_true", help="also policies that exploit one liberty whenever they may: none may pay"
+    )
     parser.add_argument("--markdown", metavar="FILE", help="also write the tables to this file, in Markdown")
     parser.set_defaults(run=run)
 
@@ -47,13 +51,16 @@ def run(args: argparse.Namespace) -> int:
     for hospital, names in zip(hospitals, rules, strict=True):
         if args.reference not in names:
             raise UsageError(f"--reference: got {args.reference!r}, expected one of {', '.join(names)} in {hospital.name}")
+    first = [group_first_rules(hospital) for hospital in hospitals]
+    if args.degenerate:
+        rules = [[*names, *DEGENERATE_POLICIES] for names in rules]
     console = Console(width=None if sys.stdout.isatty() else 120)
     evaluated: list[dict[str, EpisodeSet]] = [{} for _ in hospitals]
     sections: dict[int, str] = {}
     try:
         with Workers(args.processes, console) as workers:
             for place, hospital in enumerate(hospitals):
-                for name in rules[place]:
+                for name in (*rules[place], *first[place]):
                     job = EvaluateJob(hospital, name, args.episodes, derived_seed(args.seed, "report"))
                     workers.submit((place, name), job, f"{hospital.name}: {name}", (place,))
             for outcome in workers.outcomes():
@@ -62,11 +69,12 @@ def run(args: argparse.Namespace) -> int:
                     return 1
                 place, name = outcome.key
                 evaluated[place][name] = outcome.result[0]
-                if len(evaluated[place]) == len(rules[place]):
+                if len(evaluated[place]) == len(rules[place]) + len(first[place]):
                     comparison = compare(evaluated[place], rules[place], args.reference, args.seed)
                     title = f"{hospitals[place].name}: {args.episodes} episodes, the same patients for every rule"
-                    print_comparison(console, comparison, {}, title)
-                    sections[place] = f"## {title}\n\n{markdown_comparison(comparison, {})}"
+                    attainable = attainable_rates(evaluated[place])
+                    print_comparison(console, comparison, attainable, {}, title)
+                    sections[place] = f"## {title}\n\n{markdown_comparison(comparison, attainable, {})}"
     except Interrupted as interrupted:
         return interrupted.status
     if args.markdown is not None:

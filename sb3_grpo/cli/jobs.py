@@ -11,8 +11,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from callbacks.progress import ProgressCallback
-from hospital_gym.heuristics import HEURISTICS
 from sb3_grpo.cli.options import Hospital
+from sb3_grpo.cli.rules import make_rule
 from sb3_grpo.common.evaluation import EpisodeSet, Policy, evaluate_episodes
 from sb3_grpo.common.hyperparameters import TrainingSettings
 from sb3_grpo.group_robust_ppo import GroupRobustPPO
@@ -78,7 +78,7 @@ class EvaluateJob:
     """Play a policy through the evaluation's episodes; ``run`` returns what happened and the seconds it took.
 
     :param hospital: where to play
-    :param policy: name of a heuristic, or the path of a model
+    :param policy: name of a rule, or the path of a model
     :param n_episodes: number of episodes
     :param seed: seed of the episodes
     """
@@ -112,7 +112,7 @@ class EvaluateJob:
             policy = load_policy(self.policy, self.hospital)
         else:
             env = self.hospital.make_env()
-            policy = HEURISTICS[self.policy](env.unwrapped)
+            policy = make_rule(self.policy, env)
         episodes = evaluate_episodes(policy, self.hospital.make_env, self.n_episodes, self.seed, progress=progress)
         return episodes, time.perf_counter() - began
 

@@ -1,7 +1,7 @@
 """A comparison as a table: for the terminal, and in Markdown for the documentation."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from rich import box
 from rich.console import Console
@@ -15,11 +15,18 @@ _NAME_WIDTH: Final = 20
 _LESS_IS_BETTER: Final = "gap"
 
 
-def print_comparison(console: Console, comparison: Comparison, labels: Mapping[str, str], title: str) -> None:
+Attainable = Mapping[str, Mapping[str, Any]]
+"""What is attainable for each group, see :func:`sb3_grpo.cli.rules.attainable_rates`."""
+
+
+def print_comparison(
+    console: Console, comparison: Comparison, attainable: Attainable, labels: Mapping[str, str], title: str
+) -> None:
     """Print a comparison, in one table where the terminal is wide enough, else in two.
 
     :param console: where to
     :param comparison: the numbers
+    :param attainable: what is attainable for each group, printed above the policies
     :param labels: how policies are called; their names by default
     :param title: what stands above
     """
@@ -29,7 +36,7 @@ def print_comparison(console: Console, comparison: Comparison, labels: Mapping[s
     else:
         parts = [columns[:-3], columns[-3:]]
     for part in parts:
-        console.print(_table(comparison, labels, part, title))
+        console.print(_table(comparison, attainable, labels, part, title))
         title = ""
     for note in notes(comparison, labels):
         console.print(Text(note, style="dim"))
@@ -41,6 +48,7 @@ def notes(comparison: Comparison, labels: Mapping[str, str]) -> list[str]:
     lines = [
         "Group columns: benefit rate, the share of the ideal benefit (immediate treatment in the right bed) that the group "
         "received. Efficiency: all benefit less all cost, per demand.",
+        "Attainable: the group's highest rate under any of these policies, or if it goes first everywhere; not all at once.",
         f"Below each number its {level} interval (BCa bootstrap of {comparison.n_episodes} whole episodes; each interval for "
         "itself). The plain bootstrap of a minimum is biased: comparison.json has the bias of every number.",
     ]
@@ -56,10 +64,12 @@ def notes(comparison: Comparison, labels: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def markdown_comparison(comparison: Comparison, labels: Mapping[str, str]) -> str:
+def markdown_comparison(comparison: Comparison, attainable: Attainable, labels: Mapping[str, str]) -> str:
     """The comparison as a Markdown table; differences in a second one if there is a reference."""
     columns = [*comparison.group_names, "worst", "gap", "efficiency"]
-    parts = [_markdown(columns, [(labels.get(p.name, p.name), _numbers(p)) for p in comparison.policies], signed=False)]
+    rows = [(labels.get(p.name, p.name), _numbers(p)) for p in comparison.policies]
+    best = " | ".join([*_attainable_cells(comparison.group_names, attainable), "", "", ""])
+    parts = [f"{_markdown(columns, rows, signed=False)}\n| attainable | {best} |"]
     if comparison.reference is not None:
         rows = [(labels.get(p.name, p.name), _differences(p.paired)) for p in comparison.policies if p.paired is not None]
         parts.append(f"Difference to {labels.get(comparison.reference, comparison.reference)}, same patients:")
@@ -75,13 +85,22 @@ def _markdown(columns: list[str], rows: list[tuple[str, list[Estimate]]], signed
     return "\n".join(lines)
 
 
-def _table(comparison: Comparison, labels: Mapping[str, str], columns: list[str], title: str) -> Table:
+def _attainable_cells(names: Sequence[str], attainable: Attainable) -> list[str]:
+    return [
+        "" if name not in attainable or attainable[name]["rate"] is None else f"{attainable[name]['rate']:.3f}"
+        for name in names
+    ]
+
+
+def _table(comparison: Comparison, attainable: Attainable, labels: Mapping[str, str], columns: list[str], title: str) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
     table.add_column("policy", min_width=_NAME_WIDTH - 1)
     for column in columns:
         table.add_column(column, justify="right", min_width=_COLUMN_WIDTH - 1, no_wrap=True)
     names = [*comparison.group_names, "worst", "gap", "efficiency"]
     chosen = [names.index(column) for column in columns]
+    if any(column in attainable for column in columns):
+        table.add_row("attainable", *_attainable_cells(columns, attainable), end_section=True)
     for policy in comparison.policies:
         numbers = _numbers(policy)
         differences = [None] * len(names) if policy.paired is None else _differences(policy.paired)

@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import queue
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from sb3_grpo.cli.jobs import Stopped
 
 _POLL_SECONDS: Final = 0.1
+_LINE_SECONDS: Final = 15.0
 
 
 class Interrupted(Exception):
@@ -75,7 +77,7 @@ class Workers:
     whoever handles outcomes is never interrupted half-way. A second Ctrl-C raises :class:`KeyboardInterrupt` at once.
 
     :param n_processes: number of workers
-    :param console: where progress is shown: bars on a terminal, else a line at each quarter of a job
+    :param console: where progress is shown: bars on a terminal, else a line now and then
     """
 
     def __init__(self, n_processes: int, console: Console) -> None:
@@ -107,8 +109,7 @@ class Workers:
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._status and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._status = 128 + number
-        self._stop.set()
+        self._status = 128 + number  # no more: a lock taken here could be one that the interrupted code holds
 
     def submit(self, key: Any, job: Job, label: str, priority: tuple[int, ...] = ()) -> None:
         """Queue a job; it begins when a worker is free and no job with a smaller priority waits.
@@ -126,6 +127,8 @@ class Workers:
         :raises Interrupted: after Ctrl-C or SIGTERM, when all workers have stopped and what they finished has been yielded
         """
         while self._running or (self._waiting and not self._status):
+            if self._status:
+                self._stop.set()
             self._begin_jobs()
             self._show_reports()
             for future in [future for future in self._running if future.done()]:
@@ -141,7 +144,15 @@ class Workers:
         while self._waiting and len(self._running) < self._n_processes and not self._status:
             job = heapq.heappop(self._waiting)
             self._display.begin(job.number, job.label, job.job.total)
-            self._running[self._pool.submit(_execute, job.number, job.job)] = job
+            self._running[self._submit(job)] = job
+
+    def _submit(self, job: _Queued) -> Future[Any]:
+        try:
+            return self._pool.submit(_execute, job.number, job.job)
+        except BrokenProcessPool as error:  # a worker died before: this job's outcome says so
+            future: Future[Any] = Future()
+            future.set_exception(error)
+            return future
 
     def _show_reports(self) -> None:
         """Pass on what workers report, waiting a moment for the first report."""
@@ -155,14 +166,14 @@ class Workers:
 
 
 class _Display:
-    """Bars on a terminal; elsewhere a line at each quarter of a job."""
+    """Bars on a terminal; elsewhere a line for a job that takes long."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bars = Progress(*columns, console=console) if console.is_terminal else None
         self._tasks: dict[int, TaskID] = {}
-        self._lines: dict[int, tuple[str, int, int]] = {}
+        self._lines: dict[int, tuple[str, int, float]] = {}
 
     def start(self) -> None:
         if self._bars is not None:
@@ -176,16 +187,15 @@ class _Display:
         if self._bars is not None:
             self._tasks[number] = self._bars.add_task(label, total=total)
         else:
-            self._lines[number] = label, total, 0
-            self._console.print(f"{label}: begins", highlight=False)
+            self._lines[number] = label, total, time.monotonic()
 
     def advance(self, number: int, done: int) -> None:
         if self._bars is not None:
             self._bars.update(self._tasks[number], completed=done)
             return
-        label, total, quarters = self._lines[number]
-        if quarters < 4 * done // total < 4:
-            self._lines[number] = label, total, 4 * done // total
+        label, total, shown = self._lines[number]
+        if time.monotonic() - shown > _LINE_SECONDS:
+            self._lines[number] = label, total, time.monotonic()
             self._console.print(f"{label}: {done:,} of {total:,}", highlight=False)
 
     def end(self, number: int) -> None:
