@@ -99,6 +99,8 @@ def read_arrivals(path: str | Path) -> ArrivalFile:
         value. Also if dates are not on one calendar, as in de-identified databases that shift each patient's dates.
     """
     path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"arrivals: no file {str(path)!r}; accepted: a .csv or .csv.gz file of {_FORMATS}.")
     with _open(path) as stream:
         rows = _rows(stream, path.name)
         _, header = next(rows, (1, []))

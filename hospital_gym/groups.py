@@ -71,5 +71,7 @@ class Grouping:
         group = self.assign({"age_band": age, "sex": sex, "quintile": quintile + 1, "severity": severity})
         shares = np.bincount(group, weights=demand, minlength=len(self.names))
         if shares.sum() <= 0.0:
-            raise ValueError(f"need_weight: got {scenario.need_weight!r}, expected positive demand for some severity that arrives")
+            raise ValueError(
+                f"need_weight: got {scenario.need_weight!r}, expected positive demand for some severity that arrives"
+            )
         return shares / shares.sum()

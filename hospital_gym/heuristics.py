@@ -272,4 +272,3 @@ HEURISTICS: Final[dict[str, Callable[[Any], HeuristicPolicy]]] = {
 }
 """Policies by name: from an environment to the rule for it. The last two have thresholds tuned on other seeds and exist for
 the four hospitals only."""
-

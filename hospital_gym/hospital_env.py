@@ -39,7 +39,7 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
     | 18-26 | transfer it | slot and budget there, matched bed not free or not staffed |
     | 27 | call an overtime crew | staff keeps somebody from a free bed, none working, budget there |
     | 28-30 | order a surge block (general, paediatric, critical) | type full and wanted, none ordered or open, budget there |
-    | 31 | wait for the next event, at most `wait_limit` | not more than `wait_reserve` beds held free, not longer than `wait_limit` |
+    | 31 | wait for the next event, at most `wait_limit` | at most `wait_reserve` beds of a type held free |
 
     Matched: critical patients a critical bed, other children a paediatric one, other adults a general one. Alternative:
     critical adults a general bed, critical children a paediatric one; children otherwise a general one; adults otherwise a
@@ -65,7 +65,7 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
     |---|---|---|
     | `group_id` | int | group of the patient the decision concerned, -1 if none |
     | `group_rewards` | float32 (G,) | the reward split by group; shared cost is charged by expected demand share |
-    | `group_exposure` | float32 (G,) | demand whose fate was decided in this step; on the last step also of those still waiting |
+    | `group_exposure` | float32 (G,) | demand whose fate was decided in this step; on the last step also those waiting |
     | `elapsed` | float | hours until the next decision |
     | `action_mask` | bool (32,) | valid actions now |
     | `invalid_action` | bool | the action was invalid, the triage rule acted in its place |
@@ -115,14 +115,14 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
             raise ValueError(f"render_mode: got {render_mode!r}, expected one of {self.metadata['render_modes']} or None")
         if episode_offset < 0 or episode_stride < 1:
             raise ValueError(
-                f"episode_offset, episode_stride: got {episode_offset!r}, {episode_stride!r}, expected at least 0 and at least 1"
+                f"episode_offset, episode_stride: got {episode_offset!r}, {episode_stride!r}, expected >= 0 and >= 1"
             )
         self.scenario = load_scenario(scenario)
         self.simulator = Simulator(self.scenario, group_by, None if arrivals is None else read_arrivals(arrivals))
         self.group_names = self.simulator.grouping.names
         self.discount_time = self.scenario.discount_time
         self.render_mode = render_mode
-        self.observation_space = self.simulator.layout.space()
+        self.observation_space: spaces.Box = self.simulator.layout.space()  # type: ignore[assignment]
         self.action_space = spaces.Discrete(N_ACTIONS)
         self._offset, self._stride = episode_offset, episode_stride
         self._seed: int | None = None
@@ -168,7 +168,7 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
             raise ValueError(f"action: got {action!r}, expected a whole number from 0 to {N_ACTIONS - 1}")
         if self._seed is None or simulator.done:
             raise RuntimeError("step() needs a running episode: call reset() first")
-        result = simulator.step(action)
+        result = simulator.step(int(action))
         info: dict[str, Any] = {
             "group_id": result.group,
             "group_rewards": simulator.group_rewards.copy(),
@@ -201,7 +201,7 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         self._seed, self._episode = snapshot.seed, snapshot.episode
         return self.simulator.observation.copy()
 
-    def render(self) -> npt.NDArray[np.uint8] | str | None:  # type: ignore[override]
+    def render(self) -> npt.NDArray[np.uint8] | str | None:
         """Wards, queues and who waits how long by group: a picture or text, as `render_mode` says."""
         if self.render_mode == "ansi":
             return print_hospital(self.simulator)

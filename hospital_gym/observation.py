@@ -108,5 +108,7 @@ class ObservationLayout:
         for name, where in self.slices.items():
             field = self._fields[name]
             shown = "log(1 + x)" if field.logarithmic else f"x / {field.scale:g}"
-            rows.append(f"| {where.start}-{where.stop - 1} | `{name}` | {field.meaning} | {shown} | {field.low:g} | {field.high:g} |")
+            rows.append(
+                f"| {where.start}-{where.stop - 1} | `{name}` | {field.meaning} | {shown} | {field.low:g} | {field.high:g} |"
+            )
         return "\n".join(rows)

@@ -81,7 +81,7 @@ def _draw_wards(axes: Any, simulator: Any) -> None:
     """A bar per bed type: patients by severity, free beds, closed beds."""
     state, patients = simulator.state, simulator.patients
     in_bed = patients[patients["status"] == IN_BED]
-    for bed, name in enumerate(BED_TYPES):
+    for bed in range(len(BED_TYPES)):
         left = 0
         counts = np.bincount(in_bed["severity"][in_bed["bed"] == bed], minlength=len(SEVERITIES))
         for severity, count in enumerate(counts):
@@ -130,7 +130,9 @@ def _draw_rates(axes: Any, simulator: Any) -> None:
     worst = np.nanargmin(rates) if np.isfinite(rates).any() else -1
     axes.barh(range(len(names)), known, color=["#c0392b" if g == worst else "#4a6fa5" for g in range(len(names))], height=0.6)
     for g, rate in enumerate(rates):
-        axes.text(0.03, g, "nobody yet" if np.isnan(rate) else f"{rate:.2f}", va="center", color="white" if known[g] > 0.3 else _INK)
+        axes.text(
+            0.03, g, "nobody yet" if np.isnan(rate) else f"{rate:.2f}", va="center", color="white" if known[g] > 0.3 else _INK
+        )
     axes.set_yticks(range(len(names)), [""] * len(names))
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, 1)

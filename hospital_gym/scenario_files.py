@@ -89,7 +89,8 @@ def check_fields(scenario: "Scenario") -> None:
         raise ValueError(f"beds: got {scenario.beds!r}, expected at least one bed")
     if scenario.equipment_in_maintenance > scenario.equipment:
         raise ValueError(
-            f"equipment_in_maintenance: got {scenario.equipment_in_maintenance!r}, expected at most equipment = {scenario.equipment}"
+            f"equipment_in_maintenance: got {scenario.equipment_in_maintenance!r}, expected at most equipment = "
+            f"{scenario.equipment}"
         )
     if scenario.maintenance_hours >= scenario.maintenance_every:
         raise ValueError(
@@ -117,7 +118,9 @@ def _plain(value: Any) -> Any:
 
 def write_yaml(scenario: "Scenario", path: str) -> None:
     """Write every field with its unit, range and source as a comment."""
-    lines = ["# A hospital for Hospital-v0. Keys left out keep their defaults; `base: Urban` (or Rural, Pediatric, Surge) changes those."]
+    lines = [
+        "# A hospital for Hospital-v0. Keys left out keep their defaults; `base: Rural` (say) takes those of that hospital."
+    ]
     for f in fields(scenario):
         bounds = f.metadata.get("bounds")
         if bounds is not None:

@@ -28,7 +28,7 @@ SEVERITY_MIXES: Final[dict[str, tuple[float, float, float]]] = {
 """Shares of routine, urgent and critical requests by name. ``default``: the published hospitals' mix, which is a mix of
 attendances. ``mass_casualty``: their surge hospital's 30 % critical. ``uclh_attendance``: Manchester triage colours of
 110,444 visits at University College London Hospital (blue and green 49 %, yellow 37 %, orange and red 14 %).
-``uclh_admitted``: the same weighted by each colour's admission share (blue 2.9, green 7.3, yellow 19.5, orange 31, red 34 %)."""
+``uclh_admitted``: the same weighted by each colour's admission share (2.9, 7.3, 19.5, 31 and 34 %)."""
 
 _HOURS_PER_DAY: Final = 24.0
 
@@ -57,7 +57,9 @@ class Scenario:
     capacity_changes: tuple[tuple[float, float, float, float], ...] = _constant(
         (), "(from hour, to hour, bed type 0-2, change in beds) each", "assumed", -100_000, 100_000, (-1, 4)
     )
-    alternative_bed: str = _constant("critical", "alternative bed of adults and elderly: critical or paediatric", "assumed", 0, 0)
+    alternative_bed: str = _constant(
+        "critical", "alternative bed of adults and elderly: critical or paediatric", "assumed", 0, 0
+    )
     # --- arrivals ---------------------------------------------------------------------------------------------------
     requests_per_day: float = _constant(28.5, "bed requests a day", "offered load 1.02 to 1.04 of all beds", 0, 100_000)
     profile: str = _constant("england", "arrival profile by weekday and hour", "NHS England A&E 2024-25", 0, 0)
@@ -86,7 +88,9 @@ class Scenario:
         5,
         (3, 3),
     )
-    service_law: str = _constant("lognormal", "law of the stay: lognormal or exponential (for checks against theory)", "data", 0, 0)
+    service_law: str = _constant(
+        "lognormal", "law of the stay: lognormal or exponential (for checks against theory)", "data", 0, 0
+    )
     # --- waiting ----------------------------------------------------------------------------------------------------
     need_weight: tuple[float, ...] = _constant((1.0, 2.0, 4.0), "demand of one patient by severity", "assumed", 0, 1000, (3,))
     target_wait: tuple[float, ...] = _constant(
@@ -119,7 +123,9 @@ class Scenario:
     child_in_general: tuple[float, float] = _constant((0.85, 1.1), "factors on benefit and stay", "assumed", 0, 10, (2,))
     adult_in_paediatric: tuple[float, float] = _constant((0.85, 1.1), "factors on benefit and stay", "assumed", 0, 10, (2,))
     # --- nurses -----------------------------------------------------------------------------------------------------
-    nurses: tuple[int, ...] = _constant((32, 27, 21), "nurses rostered by shift", "sum published, split assumed", 0, 100_000, (3,))
+    nurses: tuple[int, ...] = _constant(
+        (32, 27, 21), "nurses rostered by shift", "sum published, split assumed", 0, 100_000, (3,)
+    )
     skill_mix: tuple[float, ...] = _constant((0.48, 0.18, 0.34), "share of nurses by skill", "assumed", 0, 1, (3,))
     patients_per_nurse: tuple[float, ...] = _constant(
         (5.0, 4.0, 4.0, 2.0),
@@ -129,7 +135,9 @@ class Scenario:
         1000,
         (4,),
     )
-    shift_need: tuple[float, ...] = _constant((1.0, 0.82, 0.67), "factor on the need for nurses by shift", "assumed", 0, 10, (3,))
+    shift_need: tuple[float, ...] = _constant(
+        (1.0, 0.82, 0.67), "factor on the need for nurses by shift", "assumed", 0, 10, (3,)
+    )
     absence: float = _constant(0.063, "share of shifts a nurse is absent", "Chronobiol Int 2020: 38,051 of 601,282", 0, 1)
     absence_covered: float = _constant(0.5, "share of absences that are covered", "assumed", 0, 1)
     critical_stretch: float = _constant(0.10, "share by which a critical admission may stretch the ratios", "assumed", 0, 1)
@@ -150,12 +158,16 @@ class Scenario:
     surge_block_delay: float = _constant(4.0, "hours from the order to the first patient", "assumed", 0, 1e6)
     surge_block_hours: float = _constant(24.0, "hours a block stays open", "assumed", 0.1, 1e6)
     transfer_price: float = _constant(0.7, "price of one transfer", "assumed", 0, 1e9)
-    transfer_hours: float = _constant(2.0, "hours until the other hospital treats", "NEMSIS 2023-25 call times, arranging assumed", 0, 1e6)
+    transfer_hours: float = _constant(
+        2.0, "hours until the other hospital treats", "NEMSIS 2023-25 call times, arranging assumed", 0, 1e6
+    )
     transfer_benefit: float = _constant(0.85, "factor on the benefit of a transferred patient", "assumed", 0, 1)
     transfer_slots_per_day: float = _constant(0.75, "transfer slots that accrue a day", "assumed", 0, 1e6)
     transfer_slots_cap: float = _constant(2.0, "most slots that can be saved; control begins with half", "assumed", 0, 1e6)
     # --- waiting as a decision -----------------------------------------------------------------------------------------
-    wait_reserve: int = _constant(2, "beds of a type that may be held free while somebody who matches waits", "assumed", 0, 100_000)
+    wait_reserve: int = _constant(
+        2, "beds of a type that may be held free while somebody who matches waits", "assumed", 0, 100_000
+    )
     wait_limit: float = _constant(2.0, "longest hours one wait, or such a hold, may last", "assumed", 0.01, 1e6)
     # --- the escalation of the rules in use today ------------------------------------------------------------------------
     overtime_threshold: int = _constant(4, "patients waiting at which a rule calls overtime", "assumed", 0, 100_000)
@@ -163,7 +175,9 @@ class Scenario:
         (8, 3, 2), "patients waiting for a bed type at which a rule opens a block", "assumed", 0, 100_000, (3,)
     )
     transfer_threshold: int = _constant(8, "patients waiting at which a rule transfers", "assumed", 0, 100_000)
-    overflow_reserve: int = _constant(2, "free alternative beds beyond which a rule lets adults overflow", "assumed", 0, 100_000)
+    overflow_reserve: int = _constant(
+        2, "free alternative beds beyond which a rule lets adults overflow", "assumed", 0, 100_000
+    )
     # --- time ---------------------------------------------------------------------------------------------------------
     burn_in_hours: float = _constant(168.0, "hours under the triage rule before control", "one week", 0, 1e9)
     horizon_hours: float = _constant(504.0, "hours under control", "three weeks", 1, 1e9)
@@ -205,7 +219,7 @@ class Scenario:
 
     @property
     def offered_load(self) -> npt.NDArray[np.float64]:
-        """Offered load by matched bed type, shape (3,): mean bed-hours asked for per bed-hour of regular beds (ramp left out)."""
+        """Offered load by matched bed type, shape (3,): bed-hours asked for per hour of regular beds (ramp left out)."""
         bed_days = self.requests_per_day * self.class_mix * np.asarray(self.mean_stay_days)
         wanted = np.array([bed_days[1:, :2].sum(), bed_days[0, :2].sum(), bed_days[:, 2].sum()])
         beds = np.asarray(self.beds, dtype=np.float64)

@@ -113,7 +113,7 @@ def fill_mask(hospital: Any, constants: Any, nurses: Any, mask: Any) -> bool:
             free_beds = hospital.capacity[bed] - hospital.occupied[bed]
             if free_beds > constants.wait_reserve or held >= constants.wait_limit - _SAME_INSTANT:
                 mask[WAIT] = False
-    return np.any(mask[:WAIT])
+    return bool(np.any(mask[:WAIT]))
 
 
 @njit
@@ -204,5 +204,3 @@ def apply(hospital: Any, constants: Any, patients: Any, events: Any, groups: Any
     else:
         until = _begin_holds(hospital, constants, mask)
     return group, until
-
-

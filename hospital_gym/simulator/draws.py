@@ -167,7 +167,7 @@ def _in_beds(scenario: Scenario, grouping: Grouping, rng: np.random.Generator) -
     bed_of = np.where(severity_of == CRITICAL, 2, np.where(age_of == 0, 1, 0))
     parts, first = [], 0
     for bed in range(N_BEDS):
-        n = int(round(float(load[bed]) * scenario.beds[bed]))
+        n = round(float(load[bed]) * scenario.beds[bed])
         rows = uniform[first : first + n]
         first += scenario.beds[bed]
         if n == 0:

@@ -20,7 +20,9 @@ from hospital_gym.simulator.triage import triage_action
 
 
 @njit
-def _next_decision(hospital: Any, c: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any) -> None:
+def _next_decision(
+    hospital: Any, c: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any
+) -> None:
     """Let time pass until somebody waits for whom something can be done, or the horizon."""
     while hospital.done == 0 and not fill_mask(hospital, c, nurses, mask):
         advance(hospital, c, patients, events, groups, changes, hospital.time + c.wait_limit)
@@ -170,4 +172,3 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
 
 
 begin, step, run_triage = _compile_entry_points(_source_digest())
-

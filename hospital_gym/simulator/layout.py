@@ -225,7 +225,9 @@ def build_constants(scenario: "Scenario") -> npt.NDArray[np.void]:
     routine_ratio, urgent_ratio, child_ratio, critical_ratio = scenario.patients_per_nurse
     overflow = CRITICAL_BED if scenario.alternative_bed == "critical" else PAEDIATRIC
     elderly = np.where(np.arange(N_AGES) == ELDERLY, scenario.elderly_factor, 1.0)
-    ratio = np.where(critical, critical_ratio, np.where(child, child_ratio, np.where(severities == URGENT, urgent_ratio, routine_ratio)))
+    ratio = np.where(
+        critical, critical_ratio, np.where(child, child_ratio, np.where(severities == URGENT, urgent_ratio, routine_ratio))
+    )
     benefit, stay = _bed_factors(scenario)
 
     out = np.zeros(1, dtype=CONSTANTS)

@@ -1,4 +1,4 @@
-"""The event heap and the queues of those who wait, as compiled functions on the arrays of :mod:`hospital_gym.simulator.layout`.
+"""The event heap and the queues of those who wait, as compiled functions on the arrays of the kernel.
 
 Queues are linked lists through the patients, one per class, in order of arrival. Patients are numbered in that order, so the
 head of a queue is the patient with the smallest number. An event counts only if it is its patient's ``next_change``: what

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import config
+from numba.core import config
 
 from hospital_gym.arrival_files import ArrivalFile
 from hospital_gym.groups import Grouping
@@ -28,9 +28,10 @@ from hospital_gym.simulator.layout import (
     build_constants,
 )
 
+
 def _for_kernel(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Compiled code reads plain structured arrays (dispatch is ten times faster); uncompiled it needs fields as attributes."""
-    return array.view(np.recarray) if config.DISABLE_JIT and array.dtype.names else array
+    return array.view(np.recarray) if config.DISABLE_JIT and array.dtype.names else array  # type: ignore[attr-defined]
 
 
 _OUTCOME = {name: number for number, name in enumerate(OUTCOMES)}
@@ -69,9 +70,7 @@ class Simulator:
     :param arrivals: replay these arrivals instead of drawing them
     """
 
-    def __init__(
-        self, scenario: Scenario, group_by: Sequence[str] | None = None, arrivals: ArrivalFile | None = None
-    ) -> None:
+    def __init__(self, scenario: Scenario, group_by: Sequence[str] | None = None, arrivals: ArrivalFile | None = None) -> None:
         self.scenario = scenario
         self.grouping = Grouping(scenario, group_by)
         self.arrivals = arrivals
@@ -92,9 +91,13 @@ class Simulator:
         :param episode: number of the episode in that sequence, >= 0
         """
         self.seed, self.episode = seed, episode
-        self._begin(draw_episode(self.scenario, self.grouping, seed, episode, self.arrivals))
+        self.begin(draw_episode(self.scenario, self.grouping, seed, episode, self.arrivals))
 
-    def _begin(self, draws: Draws) -> None:
+    def begin(self, draws: Draws) -> None:
+        """Begin an episode with these draws instead of those of a seed.
+
+        :param draws: what :func:`hospital_gym.simulator.draws.draw_episode` returns, or made by hand
+        """
         hospital = np.zeros(1, dtype=HOSPITAL)
         hospital["next_maintenance"] = draws.first_maintenance
         groups = np.zeros(len(self.grouping.names), dtype=GROUP)
@@ -213,12 +216,12 @@ def _outcome(patients: npt.NDArray[np.void]) -> npt.NDArray[np.int8]:
     treated = np.where(
         patients["success_draw"] < patients["success_chance"], _OUTCOME["treated-success"], _OUTCOME["treated-failure"]
     )
-    cases = {
-        DISCHARGED: treated,
-        IN_BED: _OUTCOME["in-treatment"],
-        LEFT: _OUTCOME["left"],
-        DIED: _OUTCOME["died-waiting"],
-        TRANSFERRED: _OUTCOME["transferred"],
-        WAITING: _OUTCOME["still-waiting"],
-    }
-    return np.select([status == s for s in cases], list(cases.values())).astype(np.int8)
+    cases = [
+        (DISCHARGED, treated),
+        (IN_BED, _OUTCOME["in-treatment"]),
+        (LEFT, _OUTCOME["left"]),
+        (DIED, _OUTCOME["died-waiting"]),
+        (TRANSFERRED, _OUTCOME["transferred"]),
+        (WAITING, _OUTCOME["still-waiting"]),
+    ]
+    return np.select([status == s for s, _ in cases], [np.asarray(value) for _, value in cases]).astype(np.int8)

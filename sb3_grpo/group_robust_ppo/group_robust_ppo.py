@@ -8,7 +8,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
 from sb3_grpo.common.group_algorithm import GroupRobustMixin
-from sb3_grpo.group_robust_ppo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
+from sb3_grpo.group_robust_ppo.policies import CnnPolicy, MaskedMlpPolicy, MlpPolicy, MultiInputPolicy
 
 SelfGroupRobustPPO = TypeVar("SelfGroupRobustPPO", bound="GroupRobustPPO")
 
@@ -80,6 +80,7 @@ class GroupRobustPPO(GroupRobustMixin, PPO):
         "MlpPolicy": MlpPolicy,
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
+        "MaskedMlpPolicy": MaskedMlpPolicy,
     }
 
     def __init__(

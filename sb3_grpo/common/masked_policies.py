@@ -1,0 +1,83 @@
+"""Policies that read which actions are valid from the observation itself."""
+
+from typing import Any
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.torch_layers import MlpExtractor
+from stable_baselines3.common.type_aliases import Schedule
+from torch import nn
+
+_INVALID_LOGIT = -1e8
+
+
+class _MaskPassingExtractor(nn.Module):
+    """
+    Hands the mask on behind the actor's latent code, so that the action net finds it in every call of SB3's policy.
+
+    :param extractor: The extractor of the policy
+    :param n_actions: Number of actions n; the last n features are the mask
+    """
+
+    def __init__(self, extractor: MlpExtractor, n_actions: int):
+        super().__init__()
+        self.extractor = extractor
+        self.n_actions = n_actions
+        self.latent_dim_pi, self.latent_dim_vf = extractor.latent_dim_pi, extractor.latent_dim_vf
+
+    def forward(self, features: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+        return self.forward_actor(features), self.forward_critic(features)
+
+    def forward_actor(self, features: th.Tensor) -> th.Tensor:
+        return th.cat([self.extractor.forward_actor(features), features[:, -self.n_actions :]], dim=1)
+
+    def forward_critic(self, features: th.Tensor) -> th.Tensor:
+        return self.extractor.forward_critic(features)
+
+
+class _MaskedLogits(nn.Module):
+    """
+    The action net with the logits of invalid actions out of reach.
+
+    :param action_net: The action net of the policy
+    :param n_actions: Number of actions n; the last n inputs are the mask
+    """
+
+    def __init__(self, action_net: nn.Module, n_actions: int):
+        super().__init__()
+        self.action_net = action_net
+        self.n_actions = n_actions
+
+    def forward(self, latent: th.Tensor) -> th.Tensor:
+        logits = self.action_net(latent[:, : -self.n_actions])
+        return logits.masked_fill(latent[:, -self.n_actions :] < 0.5, _INVALID_LOGIT)
+
+
+class ObservationMaskMixin(BasePolicy):
+    """
+    Restricts an actor-critic policy to the valid actions, where the last entries of the observation are the mask: 1 for a
+    valid action, 0 for an invalid one. Goes before the policy in the list of base classes.
+
+    Unlike masks handed over separately, this one is there wherever the observation is: in ``predict()``, in evaluation, in RL
+    Zoo's enjoy. Do not normalise such observations with ``VecNormalize(norm_obs=True)``: the mask must stay 0 and 1.
+
+    :raises ValueError: If the actions are not Discrete(n), or the observation is not a flat Box of more than n entries
+    """
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)  # type: ignore[misc]
+        actions, observations = self.action_space, self.observation_space
+        if not isinstance(actions, spaces.Discrete):
+            raise ValueError(f"action_space: got {actions}, expected Discrete(n) for a policy that reads a mask")
+        flat = isinstance(observations, spaces.Box) and len(observations.shape) == 1 and observations.shape[0] > actions.n
+        if not flat:
+            raise ValueError(
+                f"observation_space: got {observations}, expected a flat Box whose last {actions.n} entries are the mask"
+            )
+        self.mlp_extractor: Any = _MaskPassingExtractor(self.mlp_extractor, int(actions.n))
+        self.action_net: Any = _MaskedLogits(self.action_net, int(actions.n))
+
+
+class MaskedActorCriticPolicy(ObservationMaskMixin, ActorCriticPolicy):
+    """``ActorCriticPolicy`` restricted to the valid actions, see :class:`ObservationMaskMixin`."""
