@@ -8,7 +8,9 @@ import numpy.typing as npt
 import pytest
 from gymnasium import spaces
 
+from hospital_gym.heuristics import HEURISTICS
 from hospital_gym.records import RECORD_DTYPE
+from sb3_grpo import GroupRobustPPO
 from sb3_grpo.common.evaluation import SEED_PURPOSES, derived_seed, evaluate_episodes
 
 
@@ -130,3 +132,31 @@ def test_derived_seeds_are_outside_training_and_each_others_ranges() -> None:
         derived_seed(0, "training")
     with pytest.raises(ValueError, match="seed: got -1"):
         derived_seed(-1, "report")
+
+
+def make_rural() -> gym.Env:
+    return gym.make("Hospital-Rural-v0")
+
+
+@pytest.mark.parametrize("name", ["triage", "furthest-behind"])
+def test_hospital_episodes_do_not_depend_on_the_number_of_environments(name: str) -> None:
+    policy = HEURISTICS[name](make_rural())
+    one, three = (evaluate_episodes(policy, make_rural, n_episodes=4, seed=2**32 + 1, n_envs=n) for n in (1, 3))
+    for field in RECORD_DTYPE.names or ():
+        np.testing.assert_array_equal(one.records[field], three.records[field])
+    np.testing.assert_array_equal(one.costs, three.costs)
+    np.testing.assert_array_equal(one.decisions, three.decisions)
+
+
+def test_all_policies_meet_the_same_patients() -> None:
+    """Which is what makes differences between policies paired: equal demand in every episode and group; benefits differ."""
+    sets = [evaluate_episodes(HEURISTICS[name](make_rural()), make_rural, 3, seed=5) for name in ("triage", "c-mu")]
+    model = GroupRobustPPO("MlpPolicy", make_rural(), n_steps=8, batch_size=8, seed=0, device="cpu")
+    sets.append(evaluate_episodes(model, make_rural, 3, seed=5))
+    totals = [episodes.totals() for episodes in sets]
+    for other in totals[1:]:
+        np.testing.assert_array_equal(other.demand, totals[0].demand)
+        np.testing.assert_array_equal(other.counted, totals[0].counted)
+        assert not np.array_equal(other.benefit, totals[0].benefit)
+    assert sets[0].group_names == ("pediatric", "adult", "elderly", "critical")
+    assert np.all(totals[0].counted.sum(axis=0) >= 30)

@@ -86,10 +86,8 @@ def read_hospitals(args: argparse.Namespace) -> list[Hospital]:
 def _read_hospital(name: str, arrivals: str | None) -> Hospital:
     try:
         scenario = load_scenario(name)
-    except FileNotFoundError:
-        raise UsageError(f"--scenario: got {name!r}, expected a file that exists") from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"--scenario: got {name!r}: {_one_line(error)}; 'all' means the four") from None
+        raise UsageError(f"--scenario: {_one_line(error).removeprefix('scenario: ')}; or 'all' for the four") from None
     is_file = scenario.name not in SCENARIOS or scenario != SCENARIOS[scenario.name]
     env_id = "Hospital-v0" if is_file else f"Hospital-{scenario.name}-v0"
     if arrivals is not None:

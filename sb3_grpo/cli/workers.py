@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing.context import BaseContext
 from types import FrameType, TracebackType
 from typing import Any, Final, Protocol
 
@@ -72,7 +73,8 @@ class _Queued:
 class Workers:
     """Run jobs in worker processes, a few at a time, and show their progress.
 
-    Processes are spawned, not forked: torch's threads do not survive a fork. A terminal sends Ctrl-C to all processes at
+    Workers are not forked from this process, whose threads would not survive that, but from a server that has imported
+    everything once (spawned where there is no such server: Windows). A terminal sends Ctrl-C to all processes at
     once; workers ignore it, and this process answers it by asking them to stop. So a job either ends or leaves no trace, and
     whoever handles outcomes is never interrupted half-way. A second Ctrl-C raises :class:`KeyboardInterrupt` at once.
 
@@ -81,7 +83,7 @@ class Workers:
     """
 
     def __init__(self, n_processes: int, console: Console) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         self._reports: multiprocessing.Queue[tuple[int, int]] = context.Queue()
         self._stop = context.Event()
         self._pool = ProcessPoolExecutor(n_processes, context, _initialize, (self._reports, self._stop))
@@ -163,6 +165,14 @@ class Workers:
                 number, done = self._reports.get_nowait()
         except queue.Empty:
             return
+
+
+def _context() -> BaseContext:
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sb3_grpo.cli.jobs"])
+    return context
 
 
 class _Display:
