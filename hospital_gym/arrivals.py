@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hospital_gym.arrival_files import HOURS_PER_WEEK, ArrivalFile, ReplayedArrivals, read_arrivals, replay_window
+from hospital_gym.arrival_files import HOURS_PER_WEEK, ArrivalFile, read_arrivals
+from hospital_gym.replay import ReplayedArrivals, replay_window
 
 __all__ = [
     "ENGLAND_PROFILE",

@@ -131,7 +131,7 @@ class Scenario:
         (5.0, 4.0, 4.0, 2.0),
         "patients one nurse cares for: routine, urgent, child, critical",
         "California Title 22 (wards 5, paediatrics 4, intensive care 2); urgent assumed",
-        0.1,
+        0.01,
         1000,
         (4,),
     )
@@ -180,7 +180,7 @@ class Scenario:
     )
     # --- time ---------------------------------------------------------------------------------------------------------
     burn_in_hours: float = _constant(168.0, "hours under the triage rule before control", "one week", 0, 1e9)
-    horizon_hours: float = _constant(504.0, "hours under control", "three weeks", 1, 1e9)
+    horizon_hours: float = _constant(504.0, "hours under control", "assumed: three weeks, Rural six", 1, 1e9)
     counted_from: float = _constant(48.0, "arrivals before this hour are not counted", "warm-up", 0, 1e9)
     counted_tail: float = _constant(72.0, "arrivals in the last hours are not counted", "cool-down", 0, 1e9)
     start_occupancy_cap: float = _constant(0.97, "most of the beds of a type taken at the start", "assumed", 0, 1)

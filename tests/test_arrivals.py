@@ -22,7 +22,6 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import stats
 
-from hospital_gym.arrival_files import window_starts
 from hospital_gym.arrivals import (
     ENGLAND_PROFILE,
     PROFILES,
@@ -34,6 +33,7 @@ from hospital_gym.arrivals import (
     read_arrivals,
     replay_window,
 )
+from hospital_gym.replay import window_starts
 from hospital_gym.scenarios import SCENARIOS
 
 DATA = os.environ.get("HOSPITAL_GYM_DATA")

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from hospital_gym.arrival_files import ArrivalFile, replay_window
+from hospital_gym.arrival_files import ArrivalFile
 from hospital_gym.arrivals import draw_arrival_times, hourly_rates
 from hospital_gym.groups import Grouping
+from hospital_gym.replay import replay_window
 from hospital_gym.scenarios import Scenario
 from hospital_gym.simulator.layout import CRITICAL, FIRST_SHIFT, IN_BED, N_BEDS, PATIENT, SHIFT_HOURS, shift_kind
 

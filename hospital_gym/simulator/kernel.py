@@ -117,6 +117,9 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
                 advance(h, c, patients, events, groups, changes, min(0.0, h.time + c.wait_limit))
         _begin_control(h, c, patients, groups)
         _next_decision(h, c, patients, events, groups, nurses, changes, mask)
+        if h.done == 1:  # nothing to decide in the whole episode: the first step ends it
+            h.done = 0
+            fill_mask(h, c, nurses, mask)
         observe(h, c, patients, groups, nurses, mask, out)
         return digest
 
@@ -138,9 +141,6 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         """Take one decision; returns (group concerned, action was invalid, hours elapsed, digest of the sources)."""
         h, c = hospitals[0], constants[0]
         before = h.time
-        h.step_cost = 0.0
-        for g in range(groups.shape[0]):
-            groups[g].step_benefit = groups[g].step_exposure = 0.0
         invalid = not (0 <= action < mask.shape[0] and mask[action])
         if invalid:
             action = triage_action(h, c, patients, mask)
@@ -153,6 +153,8 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         for g in range(groups.shape[0]):
             group_rewards[g] = groups[g].step_benefit - groups[g].demand_share * h.step_cost
             group_exposure[g] = groups[g].step_exposure
+            groups[g].step_benefit = groups[g].step_exposure = 0.0
+        h.step_cost = 0.0
         observe(h, c, patients, groups, nurses, mask, out)
         return group, invalid, h.time - before, digest
 
@@ -168,7 +170,12 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         _close(h, patients, groups)
         return digest
 
-    return begin, step, run_triage
+    @njit(cache=True)
+    def triage_choice(hospitals: Any, constants: Any, patients: Any, mask: Any) -> tuple[int, int]:
+        """The action the triage rule would take now, and the digest of the sources."""
+        return triage_action(hospitals[0], constants[0], patients, mask), digest
+
+    return begin, step, run_triage, triage_choice
 
 
-begin, step, run_triage = _compile_entry_points(_source_digest())
+begin, step, run_triage, triage_choice = _compile_entry_points(_source_digest())

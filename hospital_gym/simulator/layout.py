@@ -93,7 +93,7 @@ EVENT: Final = np.dtype([("time", np.float64), ("patient", np.int32)])
 GROUP: Final = np.dtype(
     [
         ("demand_share", np.float64),  # constant: the share of shared cost this group carries
-        ("step_benefit", np.float64),
+        ("step_benefit", np.float64),  # since the last step; before the first one since control began
         ("step_exposure", np.float64),
         ("recent_benefit", np.float64),
         ("recent_demand", np.float64),

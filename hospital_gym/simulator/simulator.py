@@ -133,6 +133,10 @@ class Simulator:
         """Play to the horizon under the triage rule, in compiled code."""
         kernel.run_triage(*self._arguments)
 
+    def triage_choice(self) -> int:
+        """The action the triage rule would take now."""
+        return int(kernel.triage_choice(self._hospital, self._constants, self._patients, self.mask)[0])
+
     @property
     def state(self) -> Any:
         """The :data:`~hospital_gym.simulator.layout.HOSPITAL` record, for reading."""
