@@ -128,16 +128,16 @@ def test_demo_trains_what_it_says(finished: Path) -> None:
 
 
 def test_only_the_same_settings_are_used_again(finished: Path, tmp_path: Path) -> None:
-    assert all(make_demo(finished)._is_finished(name) for name in MODELS)
+    assert all(make_demo(finished).is_finished(name) for name in MODELS)
     for other in ({"steps": 513}, {"seed": 1}, {"scenario": "Urban"}):
-        assert not any(make_demo(finished, **other)._is_finished(name) for name in MODELS)
+        assert not any(make_demo(finished, **other).is_finished(name) for name in MODELS)
     for name in ("settings.json", "ppo.zip", "group_robust_ppo.zip"):
         (tmp_path / name).write_bytes((finished / name).read_bytes())
     with (tmp_path / "ppo.zip").open("ab") as file:
         file.write(b"damaged")
-    assert [make_demo(tmp_path)._is_finished(name) for name in MODELS] == [False, True]
+    assert [make_demo(tmp_path).is_finished(name) for name in MODELS] == [False, True]
     (tmp_path / "settings.json").write_text("no JSON")
-    assert not any(make_demo(tmp_path)._is_finished(name) for name in MODELS)
+    assert not any(make_demo(tmp_path).is_finished(name) for name in MODELS)
 
 
 def test_interruption_and_going_on(tmp_path: Path) -> None:

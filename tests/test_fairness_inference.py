@@ -133,7 +133,7 @@ def test_bias_of_the_extremes_points_the_right_way() -> None:
 def test_levelling_down_is_visible() -> None:
     noise = np.random.default_rng(6).normal(0, 0.02, (40, 2))
     base = make_totals(np.array([0.8, 0.6]) + noise)
-    down = make_totals(np.array([0.65, 0.6]) + noise)  # the best group loses, nobody gains
+    down = make_totals(np.array([0.65, 0.6]) + noise)  # the better-off group loses, the other gains nothing
     up = make_totals(np.array([0.75, 0.65]) + noise)
     comparison = compare(a=base, down=down, up=up)
     for name, levels_down, changes in (("down", True, [-0.15, 0.0]), ("up", False, [-0.05, 0.05])):

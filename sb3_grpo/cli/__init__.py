@@ -42,3 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"sb3-grpo {args.command}: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"sb3-grpo {args.command}: interrupted", file=sys.stderr)
+        return 130

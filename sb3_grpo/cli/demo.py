@@ -25,7 +25,7 @@ from sb3_grpo.fairness.inference import Comparison, compare_policies
 from sb3_grpo.group_robust_ppo import GroupRobustPPO
 
 ALGORITHM: Final = "group_robust_ppo"
-DEFAULT_STEPS: Final = 400_000
+DEFAULT_STEPS: Final = 1_500_000
 """Time steps of each model: as many as leave the whole command within six minutes on two cores."""
 
 DEFAULT_EPISODES: Final = 100
@@ -146,11 +146,11 @@ class HospitalDemo:
         self.rules, missing = rules_for(self.hospital)
         self.group_first = group_first_rules(self.hospital)
         for name in missing:
-            self.console.print(f"{self.hospital.name}: no thresholds were tuned for this hospital, so {name} is left out")
+            self._say(f"{self.hospital.name}: no thresholds were tuned for this hospital, so {name} is left out")
         for name in MODELS:
-            if not fresh and self._is_finished(name):
+            if not fresh and self.is_finished(name):
                 self.seconds["training"][name] = self._finished()[name]["seconds"]
-                self.console.print(f"{self.folder / name}.zip: finished before with these settings, used again")
+                self._say(f"{self.folder / name}.zip: finished before with these settings, used again")
                 self._submit_evaluation(workers, place, name, _EVALUATE_MODEL)
                 continue
             for file in ("comparison.json", "comparison.png", "records.csv"):  # they would not belong to the new model
@@ -180,7 +180,7 @@ class HospitalDemo:
                 "sha256": file_hash(self.folder / f"{name}.zip"),
             }
             write_json(self.folder / "settings.json", {"models": finished})
-            self.console.print(f"{self.folder / name}.zip: saved after {outcome.result:.0f} s of training")
+            self._say(f"{self.folder / name}.zip: saved after {outcome.result:.0f} s of training")
             self._submit_evaluation(workers, place, name, _EVALUATE_MODEL)
         else:
             self.evaluated[name], self.seconds["evaluation"][name] = outcome.result
@@ -208,18 +208,23 @@ class HospitalDemo:
         write_records(self.folder / "records.csv", {name: policies[name] for name in recorded})
         write_json(self.folder / "comparison.json", self._description(comparison, wall_seconds))
         files = ["comparison.json", "comparison.png", "records.csv", *(f"{name}.zip" for name in MODELS)]
-        self.console.print(f"{self.folder}: {', '.join(files)}")
+        self._say(f"{self.folder}: {', '.join(files)}")
+        self.evaluated.clear()  # a hundred megabytes a hospital
         return comparison
 
     def say_what_is_there(self) -> None:
         """Say which models are finished and whether they were compared."""
-        finished = [f"{name}.zip" for name in MODELS if self._is_finished(name)]
-        missing = [f"{name}.zip" for name in MODELS if not self._is_finished(name)]
+        finished = [f"{name}.zip" for name in MODELS if self.is_finished(name)]
+        missing = [f"{name}.zip" for name in MODELS if not self.is_finished(name)]
         parts = [f"finished: {', '.join(finished) or 'nothing'}"]
         if missing:
             parts.append(f"not finished: {', '.join(missing)}")
         parts.append("compared" if (self.folder / "comparison.json").is_file() else "not compared yet")
-        self.console.print(f"{self.folder}: {'; '.join(parts)}")
+        self._say(f"{self.folder}: {'; '.join(parts)}")
+
+    def _say(self, text: str) -> None:
+        """Print one line that stays one line: paths are to be copied."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _submit_evaluation(self, workers: Workers, place: int, name: str, stage: int) -> None:
         policy = self.folder / f"{name}.zip" if name in MODELS else name
@@ -246,7 +251,7 @@ class HospitalDemo:
         models = content.get("models") if isinstance(content, dict) else None
         return models if isinstance(models, dict) else {}
 
-    def _is_finished(self, name: str) -> bool:
+    def is_finished(self, name: str) -> bool:
         """Whether the model is there, whole, and was trained with exactly these settings."""
         entry, path = self._finished().get(name), self.folder / f"{name}.zip"
         return (
@@ -260,6 +265,7 @@ class HospitalDemo:
         return {
             "hospital": hospital_description(self.hospital),
             "episodes": self.n_episodes,
+            "policies_in_records_csv": [name for name in (*MODELS, _RECORDED_RULE) if name in self.evaluated],
             "seeds": {
                 "training": self.seed,
                 "evaluation": derived_seed(self.seed, "report"),

@@ -60,7 +60,9 @@ def notes(comparison: Comparison, labels: Mapping[str, str]) -> list[str]:
         lines.append(f"{name}: insufficient (n={count}): no rate, enters neither worst nor gap.")
     for policy in comparison.policies:
         if policy.paired is not None and policy.paired.levels_down:
-            lines.append(f"{labels.get(policy.name, policy.name)} LEVELS DOWN: its gap is smaller, but no group gained.")
+            lines.append(
+                f"{labels.get(policy.name, policy.name)} LEVELS DOWN: the gap is smaller, but the worst rate is no higher."
+            )
     return lines
 
 

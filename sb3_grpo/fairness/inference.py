@@ -80,8 +80,8 @@ class PairedDifference:
 
     @property
     def levels_down(self) -> bool:
-        """Whether the gap fell although no group gained: less disparity at everybody's expense."""
-        return self.gap.value < 0 and not any(rate.value > 0 for rate in self.rates)
+        """Whether the gap fell although the smallest rate did not rise: less disparity only because better-off groups lost."""
+        return self.gap.value < 0 and not self.worst.value > 0
 
 
 @dataclass(frozen=True)
