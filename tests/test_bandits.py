@@ -34,7 +34,7 @@ def action_probabilities(model: GroupRobustPPO) -> np.ndarray:
 @pytest.mark.parametrize("payoffs", [TWO_ACTIONS, THREE_ACTIONS], ids=["two actions", "three actions"])
 def test_minimax_serves_the_worst_group(payoffs: np.ndarray, names: Sequence[str] | None) -> None:
     """
-    200 updates of 256 samples. Over 20 seeds the least J_min was 0.297 (limits: 0.28 and 0.25), the largest P(action 2) 0.002.
+    200 updates of 256 samples. In 20 seeds of each case J_min was at least 0.298, and P(action 2) at most 0.0033.
     """
     env = BanditVecEnv(payoffs, SHARES, num_envs=64, seed=0, names=names)
     model = GroupRobustPPO(
