@@ -6,10 +6,10 @@ Every oracle is a function of two hospitals: the one that theory assumes and the
 arrivals or 3 % longer stays.
 
 Seeds are fixed. On a fresh seed a correct simulator exceeds ``BOUND`` with a chance of 8e-6 per score (Student's t with 49
-degrees of freedom), and of 1e-4 where the means of single episodes are as skewed as those of waits (skewness 1 to 1.5, found by
-resampling 800 episodes); each test says how many scores it takes. Over twelve other seeds one wait out of 96 scores reached
-5.02, and no altered hospital came nearer to ``BOUND`` than 6.3, with means of 8 to 16: on a fresh seed one of them passes with a
-chance of about 1e-3 at most.
+degrees of freedom), and of 1e-4 where the means of single episodes are as skewed as those of waits (skewness 1 to 1.5, found
+by resampling 800 episodes); each test says how many scores it takes. Over twelve other seeds one wait out of 96 scores
+reached 5.02, and no altered hospital came nearer to ``BOUND`` than 6.3, with means of 8 to 16: on a fresh seed one of them
+passes with a chance of about 1e-3 at most.
 """
 
 from collections.abc import Callable, Iterator
