@@ -25,8 +25,8 @@ def test_every_hospital_has_settings(env_id: str) -> None:
     settings = load_settings("group_robust_ppo", env_id, GroupRobustPPO)
     assert settings.n_timesteps > 0 and settings.n_envs > 0
     assert settings.algorithm["lam"] == 0.3
-    venv = make_vec_env("CartPole-v1", n_envs=settings.n_envs)
-    GroupRobustPPO(settings.policy, venv, **{**settings.arguments(), "lam": 0.0}, device="cpu")
+    venv = make_vec_env(env_id, n_envs=settings.n_envs)
+    GroupRobustPPO(settings.policy, venv, **settings.arguments(), device="cpu")
 
 
 def test_no_file_without_a_hospital() -> None:

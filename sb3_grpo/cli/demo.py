@@ -52,6 +52,7 @@ MODELS: Final[dict[str, Model]] = {
 """What is trained, by name: the reference of all differences first."""
 
 _REFERENCE: Final = "ppo"
+_MANY_INVALID: Final = 0.01  # share of invalid actions from which on a result is not the model's alone
 _TRAIN, _EVALUATE_RULE, _EVALUATE_MODEL = range(3)  # order of work for one hospital
 
 
@@ -203,6 +204,10 @@ class HospitalDemo:
         labels = {name: model.label for name, model in MODELS.items()}
         title = f"{self.hospital.name}: {self.n_episodes} episodes, the same patients for every policy"
         print_comparison(self.console, comparison, attainable_rates(self.evaluated), labels, title)
+        for name, label in labels.items():
+            share = self.evaluated[name].invalid_actions.sum() / self.evaluated[name].decisions.sum()
+            if share > _MANY_INVALID:
+                self._say(f"{label}: {share:.0%} of its actions were invalid, and the triage rule acted in its place")
         draw_comparison(self.folder / "comparison.png", comparison, labels, title)
         recorded = [name for name in (*MODELS, _RECORDED_RULE) if name in policies]
         write_records(self.folder / "records.csv", {name: policies[name] for name in recorded})
