@@ -73,6 +73,11 @@ class Escalation:
             raise ValueError(f"scenario: no tuned thresholds for {scenario.name!r}, only for {sorted(TUNED_THRESHOLDS)}")
         return cls(**TUNED_THRESHOLDS[scenario.name])
 
+    @classmethod
+    def best(cls, scenario: Scenario) -> "Escalation":
+        """The tuned thresholds where there are any, else the plain ones."""
+        return cls.tuned(scenario) if scenario.name in TUNED_THRESHOLDS else cls.plain(scenario)
+
 
 @dataclass(frozen=True)
 class Situation:

@@ -4,6 +4,7 @@
 demo.py       train plain PPO and GroupRobustPPO for a hospital and compare them with the rules in use
 heuristics.py compare the rules in use today
 scenarios.py  print what each hospital is: load, staff, decisions per episode
+tune.py       tune a rule's thresholds
 ------------- --------------------------------------------------------------------------------------
 options.py    reading and checking options
 jobs.py       what runs in a worker process: train a model, evaluate a policy
@@ -19,10 +20,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from sb3_grpo import __version__
-from sb3_grpo.cli import demo, heuristics, scenarios
+from sb3_grpo.cli import demo, heuristics, scenarios, tune
 from sb3_grpo.cli.options import OneLineParser, UsageError
 
-_COMMANDS: Final = (demo, heuristics, scenarios)
+_COMMANDS: Final = (demo, heuristics, scenarios, tune)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

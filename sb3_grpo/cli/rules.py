@@ -11,7 +11,6 @@ from hospital_gym.degenerate import DEGENERATE_POLICIES
 from hospital_gym.groups import Grouping
 from hospital_gym.heuristics import HEURISTICS, Escalation, HeuristicPolicy, c_mu_index
 from hospital_gym.simulator.layout import N_CLASSES
-from hospital_gym.tuned_thresholds import TUNED_THRESHOLDS
 from sb3_grpo.cli.options import Hospital
 from sb3_grpo.common.evaluation import EpisodeSet
 from sb3_grpo.fairness.metrics import benefit_rates
@@ -61,8 +60,7 @@ def make_rule(name: str, env: gym.Env) -> HeuristicPolicy:
     scenario = env.get_wrapper_attr("scenario")
     grouping = Grouping(scenario)
     first = 1e6 * _classes_of(grouping, grouping.names.index(name.removeprefix(_FIRST))) + np.log(c_mu_index(scenario))
-    escalation = Escalation.tuned(scenario) if scenario.name in TUNED_THRESHOLDS else None
-    return HeuristicPolicy(scenario, lambda s: np.broadcast_to(first, s.wait.shape), escalation, grouping)
+    return HeuristicPolicy(scenario, lambda s: np.broadcast_to(first, s.wait.shape), Escalation.best(scenario), grouping)
 
 
 def _classes_of(grouping: Grouping, group: int) -> npt.NDArray[np.float64]:
