@@ -79,7 +79,7 @@ def test_image_observations() -> None:
     assert model.policy.value_net.out_features == 2
 
 
-def test_classes_of_the_user_get_groups_too() -> None:
+def test_classes_of_the_user_get_groups_too(tmp_path: Path) -> None:
     class MyPolicy(ActorCriticPolicy):
         pass
 
@@ -89,6 +89,9 @@ def test_classes_of_the_user_get_groups_too() -> None:
     model = GroupRobustPPO(MyPolicy, shared(), rollout_buffer_class=MyBuffer, **SMALL).learn(64)
     assert isinstance(model.policy, MyPolicy) and isinstance(model.rollout_buffer, MyBuffer)
     assert model.policy.value_net.out_features == 2
+    model.save(tmp_path / "model")
+    loaded = GroupRobustPPO.load(tmp_path / "model", env=shared(), device="cpu").learn(32)
+    assert type(loaded.policy).__name__ == "GroupMyPolicy"
 
 
 def test_learn_has_a_default_and_its_own_log_name() -> None:
@@ -190,6 +193,27 @@ def test_nan_observations(key: str) -> None:
         make(vec_env, "MultiInputPolicy" if key else "MlpPolicy", lam=0).learn(32)
 
 
+@pytest.mark.parametrize("discount_time", [False, 2.0])
+def test_nan_in_the_last_observation_of_an_episode(discount_time: float) -> None:
+    class Broken(SharedEnv):
+        def _observe(self) -> np.ndarray:
+            return np.full(3, np.nan, dtype=np.float32) if self._step == self.length else super()._observe()
+
+    with pytest.raises(ValueError, match="observation of environment 1 holds NaN"):
+        make(DummyVecEnv([SharedEnv, Broken]), lam=0, group_critic=False, discount_time=discount_time).learn(32)
+
+
+def test_rewards_must_be_finite() -> None:
+    class Infinite(SharedEnv):
+        def step(self, action: int) -> Any:
+            observation, _, terminated, truncated, info = super().step(action)
+            return observation, float("inf"), terminated, truncated, info
+
+    for keys in (ID_ONLY, ("group_id", "group_rewards")):
+        with pytest.raises(ValueError, match="reward of environment 0 is inf, but must be finite"):
+            make(make_vec_env(Infinite, env_kwargs=dict(keys=keys))).learn(32)
+
+
 @pytest.mark.parametrize("lam", [-0.1, 1.1, "0.3x", "lin_2", None, True, [0.1], lambda progress: 2 * progress])
 def test_lam_out_of_range(lam: Any) -> None:
     with pytest.raises(ValueError, match="`lam` must be"):
@@ -207,6 +231,7 @@ def test_lam_of_a_schedule_is_checked_when_used() -> None:
         (dict(discount_time=0), "`discount_time` must be a positive number"),
         (dict(discount_time=True), "`discount_time` must be a positive number"),
         (dict(discount_time=-3.0), "`discount_time` must be a positive number"),
+        (dict(discount_time="off"), "`discount_time` must be a positive number"),
         (dict(smoothing=0.0), "`smoothing` must be in"),
         (dict(shrinkage=-1.0), "`shrinkage` must be at least 0"),
         (dict(objective="median"), "`objective` must be one of"),
@@ -228,6 +253,11 @@ def test_bad_arguments(kwargs: dict[str, Any], message: str) -> None:
 def test_group_critic_needs_groups() -> None:
     with pytest.raises(ValueError, match="`group_critic=True` needs to know the groups"):
         make(shared(names=None), group_critic=True)
+
+
+def test_scale_of_the_environment_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="`performance_scale` of the environment must be a positive number, got 0"):
+        make(shared(performance_scale=0))
 
 
 def test_environments_must_agree() -> None:

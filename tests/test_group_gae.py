@@ -140,3 +140,25 @@ def test_combine_advantages_by_hand() -> None:
     combined = combine_advantages(np.array([[[1.0, 2.0]], [[-1.0, 0.5]]], dtype=np.float32), np.array([0.5, 2.0]))
     np.testing.assert_array_equal(combined, [[4.5], [0.5]])
     assert combined.dtype == np.float32
+
+
+def test_samples_are_weighted_after_they_are_standardised() -> None:
+    """Weights before SB3's standardisation would give samples of weight zero an advantage of minus mean over deviation."""
+    env = make_vec_env(SharedEnv, n_envs=2)
+    model = GroupRobustPPO("MlpPolicy", env, n_steps=8, batch_size=16, group_critic=False, seed=0, device="cpu")
+    buffer = model.rollout_buffer
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        buffer.add(np.zeros((2, 3)), np.zeros(2), rng.normal(size=2), np.zeros(2), th.zeros(2), th.zeros(2))
+    buffer.compute_returns_and_advantage(th.zeros(2), np.zeros(2))
+    weights = rng.integers(0, 3, size=(8, 2))
+    advantages = buffer.swap_and_flatten(buffer.advantages)
+    standard = (advantages - advantages.mean()) / advantages.std(ddof=1)
+    buffer.weight_samples(weights, normalize=True)
+    samples = next(buffer.get())
+    order = np.argsort(samples.returns.numpy())
+    expected = (standard * buffer.swap_and_flatten(weights))[:, 0][np.argsort(buffer.returns[:, 0])]
+    np.testing.assert_allclose(samples.advantages.numpy()[order], expected, rtol=1e-4, atol=1e-6)
+    # SB3's own setting is untouched once training is over
+    model.learn(16)
+    assert model.normalize_advantage is True

@@ -1,7 +1,7 @@
 """
 CartPole with groups: who starts on the left has a weaker motor.
 
-Episodes belong to one of two groups, by the side on which the cart starts. On the left a push has a tenth of the usual force,
+Episodes belong to one of two groups, by the side on which the cart starts. On the left a push has a fifth of the usual force,
 and the policy cannot see which motor it drives. The script trains with lam=0 and with lam=0.5, for the same number of steps,
 and prints the mean return of both groups on the same starts.
 
@@ -24,7 +24,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from sb3_grpo import GroupAssignment, GroupRobustPPO
 
 GROUPS = ("left", "right")
-FORCE = {"left": 1.0, "right": 10.0}  # newtons
+FORCE = {"left": 2.0, "right": 10.0}  # newtons
 
 
 def side(observation: np.ndarray, action: Any = None, info: Any = None, episode: int = 0) -> int:
@@ -69,7 +69,7 @@ def evaluate(model: GroupRobustPPO, episodes: int) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20_000, help="steps of training of each model")
+    parser.add_argument("--steps", type=int, default=50_000, help="steps of training of each model")
     parser.add_argument("--episodes", type=int, default=40, help="episodes of evaluation")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)

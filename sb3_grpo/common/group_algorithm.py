@@ -19,9 +19,11 @@ from sb3_grpo.common.group_infos import (
     GroupStep,
     check_observation,
     check_reward_split,
+    check_rewards,
     env_attribute,
     read_group_infos,
     reward_factors,
+    terminal_observations,
 )
 from sb3_grpo.common.group_logging import group_log
 from sb3_grpo.common.group_performance import PerformanceState
@@ -127,14 +129,13 @@ class GroupRobustMixin(OnPolicyAlgorithm):
             raise ValueError(f"`group_names` of the environment are {names}, but must be those of the model, {known}")
 
         discount_time = env_attribute(env, "discount_time") if self.discount_time is None else self.discount_time
-        given = discount_time is not None and discount_time is not False
-        if discount_time is True or (given and not 0 < discount_time < np.inf):
+        if not (discount_time is None or discount_time is False or _is_positive(discount_time)):
             raise ValueError(
                 "`discount_time` must be a positive number, None (the environment's, if it has one) or False (none), "
                 f"got {discount_time!r}"
             )
         scale = env_attribute(env, "performance_scale")
-        if scale is not None and not 0 < scale < np.inf:
+        if not (scale is None or _is_positive(scale)):
             raise ValueError(f"`performance_scale` of the environment must be a positive number, got {scale!r}")
         return _EnvFacts(
             group_names=None if names is None else _checked_names(names),
@@ -219,6 +220,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         rewards, vec_normalize = step_locals["rewards"], self._vec_normalize_env
         raw_rewards = rewards if vec_normalize is None else vec_normalize.old_reward
         check_observation(step_locals["new_obs"])
+        finished, last_observations = terminal_observations(infos, dones)
 
         buffer = self.rollout_buffer
         if len(infos) == 0 and not self._elapsed_discount:  # some VecEnvs have none
@@ -226,6 +228,8 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         else:
             n_groups = None if self.group_names is None else len(self.group_names)
             step = read_group_infos(infos, n_groups, not is_always_zero(self.lam_schedule), self._elapsed_discount)
+        if step.ids is not None or step.rewards is not None:
+            check_rewards(raw_rewards)
         if step.rewards is not None:
             check_reward_split(step.rewards, raw_rewards, step_locals["env"])
         buffer.stage(step, dones, raw_rewards)
@@ -234,31 +238,26 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         if step.elapsed is not None:
             buffer.discounts[buffer.pos] = elapsed_discounts(step.elapsed, float(self.discount_time))  # type: ignore[arg-type]
         if self.group_critic or self._elapsed_discount:
-            self._bootstrap_timeouts(infos, dones)
+            timed_out = np.array([infos[env].get("TimeLimit.truncated", False) for env in finished], dtype=bool)
+            if timed_out.any():
+                self._bootstrap_timeouts(infos, finished, last_observations, timed_out)
 
-    def _bootstrap_timeouts(self, infos: list[dict[str, Any]], dones: np.ndarray) -> None:
+    def _bootstrap_timeouts(
+        self, infos: list[dict[str, Any]], finished: list[int], last_observations: Any, timed_out: np.ndarray
+    ) -> None:
         """
         Value what follows a time limit: of each group, and with the discount of the step. SB3's own bootstrap, for scalar
         values and a constant discount, is switched off by clearing the flag that it reads next (callbacks have seen it).
+
+        :param infos: Infos of the step
+        :param finished: Environments whose episode ended, k of them
+        :param last_observations: Last observations of these episodes
+        :param timed_out: Which of them were ended by a time limit, (k,)
         """
-        timed_out = [
-            env
-            for env in np.flatnonzero(dones).tolist()
-            if infos[env].get("TimeLimit.truncated", False) and infos[env].get("terminal_observation") is not None
-        ]
-        if not timed_out:
-            return
-        observations = [infos[env]["terminal_observation"] for env in timed_out]
-        stacked: Any
-        if isinstance(observations[0], dict):
-            stacked = {key: np.stack([observation[key] for observation in observations]) for key in observations[0]}
-        else:
-            stacked = np.stack(observations)
-        check_observation(stacked)
         buffer = self.rollout_buffer
-        values = self._terminal_values(stacked, timed_out)
-        buffer.bootstraps[buffer.pos, timed_out] = buffer.discounts[buffer.pos, timed_out, None] * values
-        for env in timed_out:
+        values = self._terminal_values(last_observations, finished) * timed_out[:, None]
+        buffer.bootstraps[buffer.pos, finished] = buffer.discounts[buffer.pos, finished, None] * values
+        for env in finished:
             infos[env]["TimeLimit.truncated"] = False
 
     def _terminal_values(self, observations: Any, envs: list[int]) -> np.ndarray:
@@ -345,6 +344,11 @@ class GroupRobustMixin(OnPolicyAlgorithm):
             for key, value in group_log(performance, weights, self.current_lam(), self.group_names).items():
                 self.logger.record(key, value)
         super().dump_logs(iteration)
+
+
+def _is_positive(value: Any) -> bool:
+    """Whether a value is a positive, finite number."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(0 < value < np.inf)
 
 
 def _checked_names(names: Sequence[str]) -> tuple[str, ...]:

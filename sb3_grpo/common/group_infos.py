@@ -131,6 +131,16 @@ def _elapsed(infos: Sequence[dict[str, Any]]) -> np.ndarray:
     return elapsed
 
 
+def check_rewards(rewards: np.ndarray) -> None:
+    """
+    :param rewards: Rewards, (N,)
+    :raises ValueError: If one of them is not finite: it would stay in the groups' performance for ever
+    """
+    if not np.isfinite(rewards).all():
+        env = int(np.argmin(np.isfinite(rewards)))
+        raise ValueError(f"The reward of environment {env} is {rewards[env]}, but must be finite")
+
+
 def check_reward_split(group_rewards: np.ndarray, rewards: np.ndarray, vec_env: VecEnv) -> None:
     """
     :param group_rewards: Rewards of each group, (N, G)
@@ -169,18 +179,39 @@ def _reward_wrappers(vec_env: VecEnv, env: int) -> list[str]:
     return names
 
 
-def check_observation(observation: np.ndarray | dict[str, np.ndarray]) -> None:
+def terminal_observations(infos: Sequence[dict[str, Any]], dones: np.ndarray) -> tuple[list[int], Any]:
     """
-    :param observation: Observations of N environments
+    :param infos: Infos of one step
+    :param dones: Whether the step ended an episode, (N,)
+    :return: Environments whose episode ended, and the last observations of these episodes, stacked
+    :raises ValueError: If such an observation holds NaN
+    """
+    finished = [env for env in np.flatnonzero(dones).tolist() if infos and "terminal_observation" in infos[env]]
+    if not finished:
+        return finished, None
+    observations = [infos[env]["terminal_observation"] for env in finished]
+    stacked: Any
+    if isinstance(observations[0], dict):
+        stacked = {key: np.stack([observation[key] for observation in observations]) for key in observations[0]}
+    else:
+        stacked = np.stack(observations)
+    check_observation(stacked, finished)
+    return finished, stacked
+
+
+def check_observation(observation: np.ndarray | dict[str, np.ndarray], envs: Sequence[int] | None = None) -> None:
+    """
+    :param observation: Observations of environments
+    :param envs: Which environments; None: all
     :raises ValueError: If one of them holds NaN. Without this check torch fails later, about the parameters of a distribution
     """
     parts = observation if isinstance(observation, dict) else {"": observation}
     for key, values in parts.items():
         # NaN makes the sum NaN: one pass without a temporary array decides nearly always
         if values.dtype.kind == "f" and np.isnan(values.sum()) and np.isnan(values).any():
-            env = int(np.argmax(np.isnan(values.reshape(len(values), -1)).any(axis=1)))
-            where = f" under key {key!r}" if key else ""
-            raise ValueError(f"The observation of environment {env} holds NaN{where}, but must hold numbers: {values[env]}")
+            row = int(np.argmax(np.isnan(values.reshape(len(values), -1)).any(axis=1)))
+            env, where = row if envs is None else envs[row], f" under key {key!r}" if key else ""
+            raise ValueError(f"The observation of environment {env} holds NaN{where}, but must hold numbers: {values[row]}")
 
 
 def env_attribute(vec_env: VecEnv | None, name: str) -> Any:

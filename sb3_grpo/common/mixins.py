@@ -22,4 +22,5 @@ def with_mixin(mixin: Any, base: Any, named: tuple[Any, ...]) -> Any:
 @cache
 def _new_class(mixin: Any, base: Any) -> Any:
     """For a user's own subclass."""
-    return type(f"Group{base.__name__}", (mixin, base), {"__doc__": f"{base.__name__} with {mixin.__name__}."})
+    attributes = {"__doc__": f"{base.__name__} with {mixin.__name__}.", "__module__": base.__module__}
+    return type(f"Group{base.__name__}", (mixin, base), attributes)

@@ -1,5 +1,6 @@
 """The trade-off ``lam`` as a schedule."""
 
+import numpy as np
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
@@ -24,7 +25,7 @@ def lam_schedule(lam: float | str | Schedule) -> FloatSchedule:
         schedule = LinearSchedule(start, 0.0, 1.0) if lam.startswith("lin_") else ConstantSchedule(start)
     elif callable(lam):
         schedule = lam
-    elif isinstance(lam, (int, float)) and not isinstance(lam, bool):
+    elif isinstance(lam, (int, float, np.number)) and not isinstance(lam, bool):
         schedule = ConstantSchedule(float(lam))
     else:
         raise ValueError(f"`lam` must be {accepted}, got {lam!r}")
