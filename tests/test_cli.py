@@ -104,7 +104,8 @@ def test_demo_writes_everything(finished: Path) -> None:
     assert result["hospital"]["environment"] == "Hospital-Rural-v0"
     comparison = result["comparison"]
     names = [policy["name"] for policy in comparison["policies"]]
-    assert names[: len(MODELS)] == list(MODELS) and set(names) <= {*MODELS, *HEURISTICS}
+    variants = [*MODELS, *(f"{name}-most-likely" for name in MODELS)]
+    assert names[:4] == variants and set(names) <= {*variants, *HEURISTICS}
     assert {"first-come", "triage", "c-mu"} <= set(names)
     assert comparison["reference"] == "ppo" and comparison["n_episodes"] == 2
     for policy in comparison["policies"]:

@@ -52,6 +52,15 @@ MODELS: Final[dict[str, Model]] = {
 """What is trained, by name: the reference of all differences first."""
 
 _REFERENCE: Final = "ppo"
+_MOST_LIKELY: Final = "-most-likely"
+"""What follows a model's name where it takes its most likely action. Otherwise it draws from its distribution, as trained:
+among patients whom it values nearly alike, always serving the slightly preferred group is another policy than sharing."""
+
+_VARIANTS: Final = (*MODELS, *(f"{name}{_MOST_LIKELY}" for name in MODELS))
+_LABELS: Final = {
+    **{name: model.label for name, model in MODELS.items()},
+    **{f"{name}{_MOST_LIKELY}": f"{model.label}, most likely" for name, model in MODELS.items()},
+}
 _MANY_INVALID: Final = 0.01  # share of invalid actions from which on a result is not the model's alone
 _TRAIN, _EVALUATE_RULE, _EVALUATE_MODEL = range(3)  # order of work for one hospital
 
@@ -152,7 +161,7 @@ class HospitalDemo:
             if not fresh and self.is_finished(name):
                 self.seconds["training"][name] = self._finished()[name]["seconds"]
                 self._say(f"{self.folder / name}.zip: finished before with these settings, used again")
-                self._submit_evaluation(workers, place, name, _EVALUATE_MODEL)
+                self._submit_model(workers, place, name)
                 continue
             for file in ("comparison.json", "comparison.png", "records.csv"):  # they would not belong to the new model
                 (self.folder / file).unlink(missing_ok=True)
@@ -182,10 +191,10 @@ class HospitalDemo:
             }
             write_json(self.folder / "settings.json", {"models": finished})
             self._say(f"{self.folder / name}.zip: saved after {outcome.result:.0f} s of training")
-            self._submit_evaluation(workers, place, name, _EVALUATE_MODEL)
+            self._submit_model(workers, place, name)
         else:
             self.evaluated[name], self.seconds["evaluation"][name] = outcome.result
-        return set(self.evaluated) == {*MODELS, *self.rules, *self.group_first}
+        return set(self.evaluated) == {*_VARIANTS, *self.rules, *self.group_first}
 
     def finish(self, wall_seconds: float) -> Comparison:
         """Compare, print the table and write the files.
@@ -193,7 +202,7 @@ class HospitalDemo:
         :param wall_seconds: seconds since the command began
         :return: the comparison
         """
-        policies = {name: self.evaluated[name] for name in (*MODELS, *self.rules)}
+        policies = {name: self.evaluated[name] for name in (*_VARIANTS, *self.rules)}
         comparison = compare_policies(
             {name: episodes.totals() for name, episodes in policies.items()},
             {name: episodes.costs for name, episodes in policies.items()},
@@ -201,14 +210,13 @@ class HospitalDemo:
             np.random.default_rng(derived_seed(self.seed, "bootstrap")),
             reference=_REFERENCE,
         )
-        labels = {name: model.label for name, model in MODELS.items()}
         title = f"{self.hospital.name}: {self.n_episodes} episodes, the same patients for every policy"
-        print_comparison(self.console, comparison, attainable_rates(self.evaluated), labels, title)
-        for name, label in labels.items():
+        print_comparison(self.console, comparison, attainable_rates(self.evaluated), _LABELS, title)
+        for name, label in _LABELS.items():
             share = self.evaluated[name].invalid_actions.sum() / self.evaluated[name].decisions.sum()
             if share > _MANY_INVALID:
                 self._say(f"{label}: {share:.0%} of its actions were invalid, and the triage rule acted in its place")
-        draw_comparison(self.folder / "comparison.png", comparison, labels, title)
+        draw_comparison(self.folder / "comparison.png", comparison, _LABELS, title)
         recorded = [name for name in (*MODELS, _RECORDED_RULE) if name in policies]
         write_records(self.folder / "records.csv", {name: policies[name] for name in recorded})
         write_json(self.folder / "comparison.json", self._description(comparison, wall_seconds))
@@ -231,11 +239,16 @@ class HospitalDemo:
         """Print one line that stays one line: paths are to be copied."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def _submit_model(self, workers: Workers, place: int, model: str) -> None:
+        """Submit the evaluation of a finished model, drawing its actions and taking the most likely ones."""
+        for name in (model, f"{model}{_MOST_LIKELY}"):
+            self._submit_evaluation(workers, place, name, _EVALUATE_MODEL)
+
     def _submit_evaluation(self, workers: Workers, place: int, name: str, stage: int) -> None:
-        policy = self.folder / f"{name}.zip" if name in MODELS else name
-        job = EvaluateJob(self.hospital, policy, self.n_episodes, derived_seed(self.seed, "report"))
-        label = MODELS[name].label if name in MODELS else name
-        workers.submit((place, name), job, f"{self.hospital.name}: evaluate {label}", (place, stage))
+        policy = self.folder / f"{name.removesuffix(_MOST_LIKELY)}.zip" if name in _VARIANTS else name
+        seed = derived_seed(self.seed, "report")
+        job = EvaluateJob(self.hospital, policy, self.n_episodes, seed, deterministic=name not in MODELS)
+        workers.submit((place, name), job, f"{self.hospital.name}: evaluate {_LABELS.get(name, name)}", (place, stage))
 
     def _training_record(self, name: str) -> dict[str, Any]:
         """Everything that a model depends on."""

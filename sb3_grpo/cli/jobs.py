@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch as th
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
@@ -56,8 +57,8 @@ class TrainJob:
         """
         began = time.perf_counter()
         venv: VecEnv = make_vec_env(self.hospital.make_env, n_envs=self.settings.n_envs, seed=self.seed)
-        if self.settings.normalize:
-            venv = VecNormalize(venv)
+        if self.settings.normalize is not None:
+            venv = VecNormalize(venv, gamma=self.settings.algorithm.get("gamma", 0.99), **self.settings.normalize)
         arguments = {**self.settings.arguments(), **self.changes}
         model = GroupRobustPPO(self.settings.policy, venv, seed=self.seed, device="cpu", **arguments)
         callback = ProgressCallback(report, stopped, every=max(1, self.steps // 200))
@@ -66,7 +67,7 @@ class TrainJob:
             raise Stopped
         unfinished = self.path.with_suffix(".unfinished.zip")
         model.save(unfinished)
-        if isinstance(venv, VecNormalize):
+        if isinstance(venv, VecNormalize) and venv.norm_obs:  # a policy needs nothing of normalised rewards
             venv.save(str(statistics_path(self.path)))
         os.replace(unfinished, self.path)
         venv.close()
@@ -80,13 +81,15 @@ class EvaluateJob:
     :param hospital: where to play
     :param policy: name of a rule, or the path of a model
     :param n_episodes: number of episodes
-    :param seed: seed of the episodes
+    :param seed: seed of the episodes, and of the actions that a model draws
+    :param deterministic: whether a model takes its most likely action; if not, it draws from its distribution
     """
 
     hospital: Hospital
     policy: str | Path
     n_episodes: int
     seed: int
+    deterministic: bool = True
 
     @property
     def total(self) -> int:
@@ -113,7 +116,10 @@ class EvaluateJob:
         else:
             env = self.hospital.make_env()
             policy = make_rule(self.policy, env)
-        episodes = evaluate_episodes(policy, self.hospital.make_env, self.n_episodes, self.seed, progress=progress)
+        th.manual_seed(self.seed)  # a worker process has nothing else to draw
+        episodes = evaluate_episodes(
+            policy, self.hospital.make_env, self.n_episodes, self.seed, progress=progress, deterministic=self.deterministic
+        )
         return episodes, time.perf_counter() - began
 
 

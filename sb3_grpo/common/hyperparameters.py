@@ -1,5 +1,6 @@
 """Read training settings from the RL-Zoo files in ``zoo_configs``."""
 
+import ast
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 import yaml
 from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecNormalize
 
 _RUN_KEYS: Final = ("n_timesteps", "n_envs", "policy", "normalize")
 _LINEAR: Final = "lin_"
@@ -20,14 +22,14 @@ class TrainingSettings:
     :param n_timesteps: length of a full training, in time steps of all environments together
     :param n_envs: number of environments
     :param policy: name of the policy class
-    :param normalize: whether observations and rewards go through ``VecNormalize``
+    :param normalize: keyword arguments of ``VecNormalize``; None: observations and rewards stay as they are
     :param algorithm: further keyword arguments of the algorithm, as they stand in the file
     """
 
     n_timesteps: int
     n_envs: int
     policy: str
-    normalize: bool
+    normalize: Mapping[str, Any] | None
     algorithm: Mapping[str, Any]
 
     def arguments(self) -> dict[str, Any]:
@@ -77,9 +79,7 @@ def parse_settings(entry: Mapping[str, Any], algorithm_class: type, where: str) 
     for key in ("n_timesteps", "policy"):
         if key not in entry:
             raise ValueError(f"{where}: key {key!r} is missing")
-    normalize = entry.get("normalize", False)
-    if not isinstance(normalize, bool):
-        raise ValueError(f"{where}: normalize: got {normalize!r}, expected true or false")
+    normalize = _normalize_arguments(entry.get("normalize", False), where)
     kwargs = {key: value for key, value in entry.items() if key not in _RUN_KEYS}
     settings = TrainingSettings(int(entry["n_timesteps"]), int(entry.get("n_envs", 1)), entry["policy"], normalize, kwargs)
     try:
@@ -87,6 +87,22 @@ def parse_settings(entry: Mapping[str, Any], algorithm_class: type, where: str) 
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     return settings
+
+
+def _normalize_arguments(value: Any, where: str) -> dict[str, Any] | None:
+    """Arguments of ``VecNormalize``, which RL Zoo writes as true, false or a string that holds a Python dict."""
+    if isinstance(value, bool):
+        return {} if value else None
+    try:
+        arguments = ast.literal_eval(value)
+    except (TypeError, ValueError, SyntaxError):
+        arguments = None
+    if not isinstance(arguments, dict) or not set(arguments) <= set(inspect.signature(VecNormalize).parameters):
+        raise ValueError(
+            f"{where}: normalize: got {value!r}, expected true, false or a string such as "
+            "\"{'norm_obs': False, 'norm_reward': True}\" with arguments of VecNormalize"
+        )
+    return arguments
 
 
 def _schedule(key: str, value: Any) -> Any:
