@@ -122,7 +122,8 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         self.group_names = self.simulator.grouping.names
         self.discount_time = self.scenario.discount_time
         self.render_mode = render_mode
-        self.observation_space: spaces.Box = self.simulator.layout.space()  # type: ignore[assignment]
+        low, high = self.simulator.layout.limits()
+        self.observation_space = spaces.Box(low, high, dtype=np.float32)
         self.action_space = spaces.Discrete(N_ACTIONS)
         self._offset, self._stride = episode_offset, episode_stride
         self._seed: int | None = None

@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
 from hospital_gym.simulator.layout import N_ACTIONS, N_BEDS, N_CLASSES, N_SKILLS
 
@@ -84,12 +83,12 @@ class ObservationLayout:
         self.size = start
         self._fields = {field.name: field for field in FIELDS}
 
-    def space(self) -> spaces.Box:
-        """The observation space: a flat float32 Box with the limits of :data:`FIELDS`."""
+    def limits(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Least and greatest observed values, each (size,)."""
         low, high = np.empty(self.size, dtype=np.float32), np.empty(self.size, dtype=np.float32)
         for name, where in self.slices.items():
             low[where], high[where] = self._fields[name].low, self._fields[name].high
-        return spaces.Box(low, high, dtype=np.float32)
+        return low, high
 
     def read(self, observation: npt.NDArray[np.floating], name: str) -> npt.NDArray[np.float64]:
         """One field in natural units.

@@ -20,7 +20,9 @@ from sb3_grpo.cli.options import Hospital, read_hospitals, whole_number
 from sb3_grpo.common.hyperparameters import load_settings
 
 TINY = ["--scenario", "Rural", "--steps", "512", "--episodes", "2"]
-RESULTS = ["comparison.json", "comparison.png", "group_robust_ppo.zip", "ppo.zip", "records.csv", "settings.json"]
+RESULTS = [
+    *("comparison.json", "comparison.md", "comparison.png", "group_robust_ppo.zip", "ppo.zip", "records.csv", "settings.json"),
+]
 
 
 def error_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

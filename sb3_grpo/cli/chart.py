@@ -39,6 +39,7 @@ def draw_comparison(path: Path, comparison: Comparison, labels: Mapping[str, str
     rates.set_yticks(rows, [labels.get(policy.name, policy.name) for policy in comparison.policies])
     rates.set_ylim(-0.6, n_policies - 0.4)
     rates.set_xlabel("benefit rate: share of the ideal benefit that the group received (further right is better)")
+    efficiency.locator_params(axis="x", nbins=4)
     efficiency.set_xlabel("efficiency:\n(benefit - cost) / demand")
     for axes in (rates, efficiency):
         axes.grid(axis="x", alpha=0.3)

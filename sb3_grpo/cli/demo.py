@@ -17,7 +17,7 @@ from sb3_grpo.cli.jobs import EvaluateJob, TrainJob
 from sb3_grpo.cli.options import ALL, Hospital, add_hospital_options, make_folder, read_hospitals, whole_number
 from sb3_grpo.cli.output import command_line, file_hash, hospital_description, machine, versions, write_json, write_records
 from sb3_grpo.cli.rules import attainable_rates, group_first_rules, rules_for
-from sb3_grpo.cli.tables import print_comparison
+from sb3_grpo.cli.tables import markdown_comparison, print_comparison
 from sb3_grpo.cli.workers import Interrupted, Outcome, Workers
 from sb3_grpo.common.evaluation import EpisodeSet, derived_seed
 from sb3_grpo.common.hyperparameters import TrainingSettings, load_settings
@@ -25,7 +25,7 @@ from sb3_grpo.fairness.inference import Comparison, compare_policies
 from sb3_grpo.group_robust_ppo import GroupRobustPPO
 
 ALGORITHM: Final = "group_robust_ppo"
-DEFAULT_STEPS: Final = 1_500_000
+DEFAULT_STEPS: Final = 2_000_000
 """Time steps of each model: as many as leave the whole command within six minutes on two cores."""
 
 DEFAULT_EPISODES: Final = 100
@@ -62,6 +62,7 @@ _LABELS: Final = {
     **{f"{name}{_MOST_LIKELY}": f"{model.label}, most likely" for name, model in MODELS.items()},
 }
 _MANY_INVALID: Final = 0.01  # share of invalid actions from which on a result is not the model's alone
+_COMPARISON_FILES: Final = ("comparison.json", "comparison.md", "comparison.png", "records.csv")
 _TRAIN, _EVALUATE_RULE, _EVALUATE_MODEL = range(3)  # order of work for one hospital
 
 
@@ -163,7 +164,7 @@ class HospitalDemo:
                 self._say(f"{self.folder / name}.zip: finished before with these settings, used again")
                 self._submit_model(workers, place, name)
                 continue
-            for file in ("comparison.json", "comparison.png", "records.csv"):  # they would not belong to the new model
+            for file in _COMPARISON_FILES:  # they would not belong to the new model
                 (self.folder / file).unlink(missing_ok=True)
             job = TrainJob(
                 self.hospital, self.settings, MODELS[name].changes, self.steps, self.seed, self.folder / f"{name}.zip"
@@ -211,7 +212,10 @@ class HospitalDemo:
             reference=_REFERENCE,
         )
         title = f"{self.hospital.name}: {self.n_episodes} episodes, the same patients for every policy"
-        print_comparison(self.console, comparison, attainable_rates(self.evaluated), _LABELS, title)
+        attainable = attainable_rates(self.evaluated)
+        print_comparison(self.console, comparison, attainable, _LABELS, title)
+        table = markdown_comparison(comparison, attainable, _LABELS)
+        (self.folder / "comparison.md").write_text(f"### {title}\n\n{table}", encoding="utf-8")
         for name, label in _LABELS.items():
             share = self.evaluated[name].invalid_actions.sum() / self.evaluated[name].decisions.sum()
             if share > _MANY_INVALID:
@@ -220,7 +224,7 @@ class HospitalDemo:
         recorded = [name for name in (*MODELS, _RECORDED_RULE) if name in policies]
         write_records(self.folder / "records.csv", {name: policies[name] for name in recorded})
         write_json(self.folder / "comparison.json", self._description(comparison, wall_seconds))
-        files = ["comparison.json", "comparison.png", "records.csv", *(f"{name}.zip" for name in MODELS)]
+        files = [*_COMPARISON_FILES, *(f"{name}.zip" for name in MODELS)]
         self._say(f"{self.folder}: {', '.join(files)}")
         self.evaluated.clear()  # a hundred megabytes a hospital
         return comparison

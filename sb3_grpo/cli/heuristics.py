@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
                     title = f"{hospitals[place].name}: {args.episodes} episodes, the same patients for every rule"
                     attainable = attainable_rates(evaluated[place])
                     print_comparison(console, comparison, attainable, {}, title)
-                    sections[place] = f"## {title}\n\n{markdown_comparison(comparison, attainable, {})}"
+                    sections[place] = f"### {title}\n\n{markdown_comparison(comparison, attainable, {})}"
     except Interrupted as interrupted:
         return interrupted.status
     if args.markdown is not None:
