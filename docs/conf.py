@@ -20,7 +20,7 @@ extensions = [
     "sphinx_copybutton",
     "from_code",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "results"]  # results: tables that commands wrote, included by guide/results.md
 
 html_theme = "furo"
 html_title = f"sb3_grpo {release}"
