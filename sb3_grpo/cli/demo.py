@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -51,16 +52,18 @@ MODELS: Final[dict[str, Model]] = {
 }
 """What is trained, by name: the reference of all differences first."""
 
+ABLATIONS: Final[dict[str, Model]] = {
+    # With these arguments the algorithm is Stable-Baselines3's PPO, bit for bit.
+    "sb3_ppo": Model({"lam": 0.0, "group_critic": False, "discount_time": False}, "SB3 PPO, gamma per step"),
+    "ppo_group_critic": Model({"lam": 0.0, "group_critic": True}, "PPO (lam=0), group critic"),
+}
+"""What ``--ablations`` trains as well: what the discount and the group critic do by themselves."""
+
 _REFERENCE: Final = "ppo"
 _MOST_LIKELY: Final = "-most-likely"
 """What follows a model's name where it takes its most likely action. Otherwise it draws from its distribution, as trained:
 among patients whom it values nearly alike, always serving the slightly preferred group is another policy than sharing."""
 
-_VARIANTS: Final = (*MODELS, *(f"{name}{_MOST_LIKELY}" for name in MODELS))
-_LABELS: Final = {
-    **{name: model.label for name, model in MODELS.items()},
-    **{f"{name}{_MOST_LIKELY}": f"{model.label}, most likely" for name, model in MODELS.items()},
-}
 _MANY_INVALID: Final = 0.01  # share of invalid actions from which on a result is not the model's alone
 _COMPARISON_FILES: Final = ("comparison.json", "comparison.md", "comparison.png", "records.csv")
 _TRAIN, _EVALUATE_RULE, _EVALUATE_MODEL = range(3)  # order of work for one hospital
@@ -83,6 +86,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--out", default="runs/demo", metavar="FOLDER", help="where results go (%(default)s)")
     parser.add_argument("--processes", type=whole_number(1), default=2, metavar="N", help="processes at a time (%(default)s)")
+    parser.add_argument(
+        "--ablations", action="store_true", help="also train PPO with a discount per step, and lam=0 with a group critic"
+    )
     parser.add_argument("--fresh", action="store_true", help="train again even if the finished models are there")
     parser.set_defaults(run=run)
 
@@ -97,11 +103,12 @@ def run(args: argparse.Namespace) -> int:
     hospitals = read_hospitals(args)
     folder = make_folder(args.out, "--out")
     console = Console(width=None if sys.stdout.isatty() else 120)
+    models = {**MODELS, **ABLATIONS} if args.ablations else MODELS
     plans = []
     for hospital in hospitals:
         own = make_folder(str(folder / hospital.name), "--out") if args.scenario == ALL else folder
         settings = load_settings(ALGORITHM, hospital.env_id, GroupRobustPPO)
-        plans.append(HospitalDemo(hospital, settings, own, args.steps, args.episodes, args.seed, console))
+        plans.append(HospitalDemo(hospital, settings, own, args.steps, args.episodes, args.seed, console, models))
     failed = False
     try:
         with Workers(args.processes, console) as workers:
@@ -133,6 +140,7 @@ class HospitalDemo:
     :param n_episodes: number of evaluation episodes
     :param seed: the user's seed
     :param console: where to report
+    :param models: what is trained
     """
 
     hospital: Hospital
@@ -142,10 +150,17 @@ class HospitalDemo:
     n_episodes: int
     seed: int
     console: Console
+    models: Mapping[str, Model] = field(default_factory=lambda: MODELS)
     evaluated: dict[str, EpisodeSet] = field(default_factory=dict)
     seconds: dict[str, dict[str, float]] = field(default_factory=lambda: {"training": {}, "evaluation": {}})
     rules: list[str] = field(default_factory=list)
     group_first: list[str] = field(default_factory=list)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What tables call each model, drawing its actions and taking the most likely ones; by name."""
+        drawn = {name: model.label for name, model in self.models.items()}
+        return {**drawn, **{f"{name}{_MOST_LIKELY}": f"{label}, most likely" for name, label in drawn.items()}}
 
     def begin(self, workers: Workers, place: int, fresh: bool) -> None:
         """Submit the training of models that are not there yet, and the evaluation of everything else.
@@ -158,7 +173,7 @@ class HospitalDemo:
         self.group_first = group_first_rules(self.hospital)
         for name in missing:
             self._say(f"{self.hospital.name}: no thresholds were tuned for this hospital, so {name} is left out")
-        for name in MODELS:
+        for name in self.models:
             if not fresh and self.is_finished(name):
                 self.seconds["training"][name] = self._finished()[name]["seconds"]
                 self._say(f"{self.folder / name}.zip: finished before with these settings, used again")
@@ -167,9 +182,9 @@ class HospitalDemo:
             for file in _COMPARISON_FILES:  # they would not belong to the new model
                 (self.folder / file).unlink(missing_ok=True)
             job = TrainJob(
-                self.hospital, self.settings, MODELS[name].changes, self.steps, self.seed, self.folder / f"{name}.zip"
+                self.hospital, self.settings, self.models[name].changes, self.steps, self.seed, self.folder / f"{name}.zip"
             )
-            workers.submit((place, name), job, f"{self.hospital.name}: train {MODELS[name].label}", (place, _TRAIN))
+            workers.submit((place, name), job, f"{self.hospital.name}: train {self.models[name].label}", (place, _TRAIN))
         for name in (*self.rules, *self.group_first):
             self._submit_evaluation(workers, place, name, _EVALUATE_RULE)
 
@@ -195,7 +210,7 @@ class HospitalDemo:
             self._submit_model(workers, place, name)
         else:
             self.evaluated[name], self.seconds["evaluation"][name] = outcome.result
-        return set(self.evaluated) == {*_VARIANTS, *self.rules, *self.group_first}
+        return set(self.evaluated) == {*self.labels, *self.rules, *self.group_first}
 
     def finish(self, wall_seconds: float) -> Comparison:
         """Compare, print the table and write the files.
@@ -203,7 +218,7 @@ class HospitalDemo:
         :param wall_seconds: seconds since the command began
         :return: the comparison
         """
-        policies = {name: self.evaluated[name] for name in (*_VARIANTS, *self.rules)}
+        policies = {name: self.evaluated[name] for name in (*self.labels, *self.rules)}
         comparison = compare_policies(
             {name: episodes.totals() for name, episodes in policies.items()},
             {name: episodes.costs for name, episodes in policies.items()},
@@ -213,26 +228,26 @@ class HospitalDemo:
         )
         title = f"{self.hospital.name}: {self.n_episodes} episodes, the same patients for every policy"
         attainable = attainable_rates(self.evaluated)
-        print_comparison(self.console, comparison, attainable, _LABELS, title)
-        table = markdown_comparison(comparison, attainable, _LABELS)
+        print_comparison(self.console, comparison, attainable, self.labels, title)
+        table = markdown_comparison(comparison, attainable, self.labels)
         (self.folder / "comparison.md").write_text(f"### {title}\n\n{table}", encoding="utf-8")
-        for name, label in _LABELS.items():
+        for name, label in self.labels.items():
             share = self.evaluated[name].invalid_actions.sum() / self.evaluated[name].decisions.sum()
             if share > _MANY_INVALID:
                 self._say(f"{label}: {share:.0%} of its actions were invalid, and the triage rule acted in its place")
-        draw_comparison(self.folder / "comparison.png", comparison, _LABELS, title)
-        recorded = [name for name in (*MODELS, _RECORDED_RULE) if name in policies]
+        draw_comparison(self.folder / "comparison.png", comparison, self.labels, title)
+        recorded = [name for name in (*self.models, _RECORDED_RULE) if name in policies]
         write_records(self.folder / "records.csv", {name: policies[name] for name in recorded})
         write_json(self.folder / "comparison.json", self._description(comparison, wall_seconds))
-        files = [*_COMPARISON_FILES, *(f"{name}.zip" for name in MODELS)]
+        files = [*_COMPARISON_FILES, *(f"{name}.zip" for name in self.models)]
         self._say(f"{self.folder}: {', '.join(files)}")
         self.evaluated.clear()  # a hundred megabytes a hospital
         return comparison
 
     def say_what_is_there(self) -> None:
         """Say which models are finished and whether they were compared."""
-        finished = [f"{name}.zip" for name in MODELS if self.is_finished(name)]
-        missing = [f"{name}.zip" for name in MODELS if not self.is_finished(name)]
+        finished = [f"{name}.zip" for name in self.models if self.is_finished(name)]
+        missing = [f"{name}.zip" for name in self.models if not self.is_finished(name)]
         parts = [f"finished: {', '.join(finished) or 'nothing'}"]
         if missing:
             parts.append(f"not finished: {', '.join(missing)}")
@@ -249,10 +264,10 @@ class HospitalDemo:
             self._submit_evaluation(workers, place, name, _EVALUATE_MODEL)
 
     def _submit_evaluation(self, workers: Workers, place: int, name: str, stage: int) -> None:
-        policy = self.folder / f"{name.removesuffix(_MOST_LIKELY)}.zip" if name in _VARIANTS else name
+        policy = self.folder / f"{name.removesuffix(_MOST_LIKELY)}.zip" if name in self.labels else name
         seed = derived_seed(self.seed, "report")
-        job = EvaluateJob(self.hospital, policy, self.n_episodes, seed, deterministic=name not in MODELS)
-        workers.submit((place, name), job, f"{self.hospital.name}: evaluate {_LABELS.get(name, name)}", (place, stage))
+        job = EvaluateJob(self.hospital, policy, self.n_episodes, seed, deterministic=name not in self.models)
+        workers.submit((place, name), job, f"{self.hospital.name}: evaluate {self.labels.get(name, name)}", (place, stage))
 
     def _training_record(self, name: str) -> dict[str, Any]:
         """Everything that a model depends on."""
@@ -260,7 +275,7 @@ class HospitalDemo:
             "hospital": hospital_description(self.hospital),
             "steps": self.steps,
             "seed": self.seed,
-            "hyperparameters": asdict(self.settings) | {"changes": MODELS[name].changes},
+            "hyperparameters": asdict(self.settings) | {"changes": self.models[name].changes},
             "versions": versions(),
         }
 
@@ -287,7 +302,7 @@ class HospitalDemo:
         return {
             "hospital": hospital_description(self.hospital),
             "episodes": self.n_episodes,
-            "policies_in_records_csv": [name for name in (*MODELS, _RECORDED_RULE) if name in self.evaluated],
+            "policies_in_records_csv": [name for name in (*self.models, _RECORDED_RULE) if name in self.evaluated],
             "seeds": {
                 "training": self.seed,
                 "evaluation": derived_seed(self.seed, "report"),
