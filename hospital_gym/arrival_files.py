@@ -2,12 +2,15 @@
 
 import csv
 import gzip
+import io
 import math
+import os
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Final, TypedDict, TypeVar
+from typing import Final, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +31,7 @@ COUNT_COLUMNS: Final = ("arrivals", "count")
 _SHIFTED_COLUMNS: Final = ("subject_id", "hadm_id", "icustay_id")
 _LONGEST_YEARS: Final = 20
 _LARGEST_HOURS: Final = 1e7
+_LARGEST_COUNT: Final = 10_000
 _SEX_CODES: Final = {"f": 0, "female": 0, "0": 0, "m": 1, "male": 1, "1": 1}
 _SEVERITY_CODES: Final = {name: code for code, severity in enumerate(SEVERITIES) for name in (severity, str(code))}
 _FORMATS: Final = (
@@ -83,50 +87,89 @@ def read_arrivals(path: str | Path) -> ArrivalFile:
     columns ``age`` (0 to 120), ``sex`` (F, M, female, male, 0 female, 1 male), ``severity`` (by name, or 0 to 2) and
     ``service_hours`` (> 0), whose cells may be blank: the simulator then draws the value. No other column.
 
-    :param path: The file.
+    Empty lines are accepted at the end only: anywhere else one may stand for an hour or an arrival that is missing.
+
+    :param path: The file, text in UTF-8.
     :return: Its content, checked.
     :raises ValueError: If the file is in neither format, or a cell is not acceptable: the message names file, line, column and
         value. Also if dates are not on one calendar, as in de-identified databases that shift each patient's dates.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"arrivals: got {path!r}; accepted: the path of a .csv or .csv.gz file.")
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"arrivals: no file {str(path)!r}; accepted: a .csv or .csv.gz file of {_FORMATS}.")
-    with _open(path) as stream:
-        rows = _rows(stream, path.name)
-        _, header = next(rows, (1, []))
-        columns = [name.strip().lower() for name in header]
-        if len(set(columns)) < len(columns):
-            raise ValueError(f"{path.name}, line 1: a column name occurs twice: {', '.join(header)}.")
-        shifted = [name for name in _SHIFTED_COLUMNS if name in columns]
-        if shifted:
-            raise _shifted_dates(path.name, f"column {shifted[0]!r} marks it as a table of the MIMIC database, in which")
-        table = _Table(path, columns, header, rows)
-        count_columns = [name for name in COUNT_COLUMNS if name in columns]
-        if "arrival_time" in columns and not count_columns:
-            return _read_times(table)
-        if len(count_columns) == 1 and "arrival_time" not in columns:
-            return _read_counts(table, count_columns[0])
+    rows = _rows(_text(path), path.name)
+    _, header = next(rows, (1, []))
+    columns = [name.strip().lower() for name in header]
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"{path.name}, line 1: a column name occurs twice: {', '.join(header)}.")
+    shifted = [name for name in _SHIFTED_COLUMNS if name in columns]
+    if shifted:
+        raise _shifted_dates(path.name, f"column {shifted[0]!r} marks it as a table of the MIMIC database, in which")
+    table = _Table(path, columns, header, rows)
+    count_columns = [name for name in COUNT_COLUMNS if name in columns]
+    if "arrival_time" in columns and not count_columns:
+        return _read_times(table)
+    if len(count_columns) == 1 and "arrival_time" not in columns:
+        return _read_counts(table, count_columns[0])
     raise ValueError(f"{path.name}, line 1: got the columns {', '.join(header) or '(none)'}; accepted: {_FORMATS}.")
 
 
-def _open(path: Path) -> IO[str]:
-    if path.name.lower().endswith(".csv.gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    if path.name.lower().endswith(".csv"):
-        return path.open(encoding="utf-8-sig", newline="")
-    raise ValueError(f"arrivals: got {str(path)!r}; accepted: the path of a .csv or .csv.gz file.")
+def _text(path: Path) -> str:
+    """The file's text, without a byte-order mark."""
+    packed = path.name.lower().endswith(".csv.gz")
+    if not packed and not path.name.lower().endswith(".csv"):
+        raise ValueError(f"arrivals: got {str(path)!r}; accepted: the path of a .csv or .csv.gz file.")
+    content = path.read_bytes()
+    if packed:
+        try:
+            content = gzip.decompress(content)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(
+                f"{path.name}: got a file that cannot be unpacked ({error}); accepted: a whole gzip file."
+            ) from None
+    return decode_text(content, path.name).removeprefix("\ufeff")
 
 
-def _rows(stream: IO[str], name: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of every row that is not empty."""
-    reader = csv.reader(stream)
-    width = None
-    for row in reader:
-        if any(cell.strip() for cell in row):
+def decode_text(content: bytes, name: str) -> str:
+    """
+    Text that must be in UTF-8.
+
+    :param content: A file's content.
+    :param name: What to call the file in the message.
+    :return: The text.
+    :raises ValueError: If it is in another encoding, naming the file, the line and the byte.
+    """
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{name}, line {line}: got the byte {content[error.start]:#04x}; accepted: text in UTF-8.") from None
+
+
+def _rows(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of every row; an empty line is an error unless only empty lines follow."""
+    reader = csv.reader(io.StringIO(text, newline=""))
+    width, empty = None, None
+    try:
+        for row in reader:
+            if not any(cell.strip() for cell in row) and len(row) < 2:
+                empty = empty or reader.line_num
+                continue
+            if empty:
+                raise ValueError(
+                    f"{name}, line {empty}: got an empty line; accepted: empty lines at the end of the file only "
+                    "(here an hour or an arrival may be missing)."
+                )
             width = width or len(row)
             if len(row) != width:
                 raise ValueError(f"{name}, line {reader.line_num}: got {len(row)} cells; accepted: {width}, as in the header.")
             yield reader.line_num, [cell.strip() for cell in row]
+    except csv.Error as error:
+        raise ValueError(
+            f"{name}, line {reader.line_num}: got a row that is not CSV ({error}); accepted: {_FORMATS}."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -195,13 +238,14 @@ def _read_counts(table: _Table, column: str) -> ArrivalFile:
     at_date = table.columns.index("date") if dated else -1
     counts: list[int] = []
     first_hour, monday, due = 0, None, 0
+    accepted = f"a whole number from 0 to {_LARGEST_COUNT}"
     for line, row in table.rows:
-        value = table.number(line, column, row[at_count], "a whole number >= 0", lambda x: x >= 0 and x == int(x))
+        value = table.number(line, column, row[at_count], accepted, lambda x: 0 <= x <= _LARGEST_COUNT and x == int(x))
         if clocked:
             hour = int(table.number(line, "hour", row[at_hour], "a whole number from 0 to 23", lambda x: x in range(24)))
             if dated:
                 date = _date_time(row[at_date])
-                if date is None or date.time() != datetime.min.time():
+                if date is None or date.tzinfo is not None or date.time() != datetime.min.time():
                     raise table.error(line, "date", row[at_date], "an ISO date such as 2024-03-31")
                 monday = monday or _monday(date)
                 hour += round(_hours_between(monday, date))

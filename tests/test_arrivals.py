@@ -289,7 +289,7 @@ def test_hourly_counts_are_read(tmp_path: Path, name: str) -> None:
 def test_hourly_counts_without_dates_are_read(tmp_path: Path) -> None:
     with_hours = read_arrivals(write(tmp_path, "hour,COUNT\n22,1\n23,2\n0,3\n1,4\n"))
     assert (with_hours.first_hour, with_hours.n_hours, with_hours.monday) == (22, 4, None)
-    in_order = read_arrivals(write(tmp_path, "\ufeffCount\n7\n0\n\n2\n"))  # byte-order mark and an empty line
+    in_order = read_arrivals(write(tmp_path, "\ufeffCount\n7\n0\n2\n\n  \n"))  # byte-order mark, empty lines at the end
     assert (in_order.first_hour, in_order.n_hours) == (0, 3)
     assert in_order.counts is not None and in_order.counts.tolist() == [7, 0, 2]
 
@@ -333,7 +333,8 @@ STAMPS = "arrival_time,age,sex,severity,service_hours\n1.0,30,F,routine,9\n"
         (DATED + "2024-03-31,1,1\n", "line 4, column 'Hour': got '2024-03-31 01:00:00'; .*02:00:00.*was there before"),
         (DATED + "2024-03-32,2,1\n", "line 4, column 'Date': got '2024-03-32'; accepted: an ISO date"),
         (DATED + "31/03/2024,2,1\n", "line 4, column 'Date': got '31/03/2024'"),
-        (DATED + "2024-03-31,2,\n", "line 4, column 'Arrivals': got ''; accepted: a whole number >= 0"),
+        (DATED + "2024-03-31T00:00+01:00,2,1\n", "line 4, column 'Date': got '2024-03-31T00:00.01:00'; accepted: an ISO date"),
+        (DATED + "2024-03-31,2,\n", "line 4, column 'Arrivals': got ''; accepted: a whole number from 0 to 10000"),
         (DATED + "2024-03-31,2,nan\n", "line 4, column 'Arrivals': got 'nan'"),
         (DATED + "2024-03-31,2,-1\n", "line 4, column 'Arrivals': got '-1'"),
         (DATED + "2024-03-31,2,1.5\n", "line 4, column 'Arrivals': got '1.5'"),
@@ -364,7 +365,18 @@ STAMPS = "arrival_time,age,sex,severity,service_hours\n1.0,30,F,routine,9\n"
         (STAMPS + "2,,,3,\n", "line 3, column 'severity': got '3'"),
         (STAMPS + "2,,,,0\n", "line 3, column 'service_hours': got '0'; accepted: hours > 0, or blank"),
         (STAMPS + "2,,,,inf\n", "line 3, column 'service_hours': got 'inf'"),
-        (STAMPS + "\n2,,,,-1\n", "line 4, column 'service_hours': got '-1'"),  # an empty line counts as a line
+        # empty lines, where an hour or an arrival may be missing
+        ("Count\n7\n\n2\n", "line 3: got an empty line; accepted: empty lines at the end of the file only"),
+        ("Hour,Count\n0,1\n,\n1,2\n", "line 3, column 'Count': got ''"),
+        ("Hour,Count\n0,1\n,\n", "line 3, column 'Count': got ''"),
+        ("arrival_time\n1\n  \n3\n", "line 3: got an empty line"),
+        ("arrival_time\n1\n,\n3\n", "line 3: got 2 cells; accepted: 1, as in the header"),
+        (STAMPS + ",,,,\n2,,,,1\n", "line 3, column 'arrival_time': got ''"),
+        (STAMPS + "\n2,,,,1\n", "line 3: got an empty line"),
+        ("\narrival_time\n1\n", "line 1: got an empty line"),
+        # what no number or cell may be
+        (DATED + "2024-03-31,2,1e30\n", "line 4, column 'Arrivals': got '1e30'; accepted: a whole number from 0 to 10000"),
+        (STAMPS + '2,,,,"' + "1" * 140_000 + '"\n', "line 3: got a row that is not CSV .field larger"),
         (
             "arrival_time,race\n1,x\n",
             "line 1: unknown column 'race'; accepted: arrival_time, age, sex, severity, service_hours",
@@ -390,6 +402,27 @@ def test_wrong_files_are_refused_with_line_column_and_value(tmp_path: Path, text
 def test_other_file_types_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"arrivals: got '.*arrivals\.xlsx'; accepted: the path of a \.csv or \.csv\.gz file"):
         read_arrivals(write(tmp_path, STAMPS, "arrivals.xlsx"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "arrival_time,sex\n1,F\n2,männlich\n".encode("latin-1"), "a.csv, line 3: got the byte 0xe4; .*UTF-8"),
+        ("a.csv.gz", gzip.compress("arrival_time\n1\n\n\n°\n".encode("latin-1")), "a.csv.gz, line 5: got the byte 0xb0"),
+        ("a.csv.gz", STAMPS.encode(), "a.csv.gz: got a file that cannot be unpacked .*accepted: a whole gzip file"),
+        ("a.csv.gz", gzip.compress(STAMPS.encode())[:-12], "a.csv.gz: got a file that cannot be unpacked"),
+        ("a.csv.gz", gzip.compress(STAMPS.encode())[:12] + b"\xff" * 40, "a.csv.gz: got a file that cannot be unpacked"),
+    ],
+)
+def test_files_that_are_not_text_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_arrivals(tmp_path / name)
+
+
+def test_what_is_no_path_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"arrivals: got 5; accepted: the path of a \.csv"):
+        read_arrivals(5)  # type: ignore[arg-type]
 
 
 # Columns and kind of values of the MIMIC transfers table; the rows are made up.
