@@ -34,11 +34,11 @@ class Grouping:
     """
 
     def __init__(self, scenario: Scenario, group_by: Sequence[str] | None = None) -> None:
-        self.group_by = None if group_by is None else tuple(group_by)
-        if self.group_by is not None:
-            wrong = [a for a in self.group_by if a not in _VALUES]
-            if wrong or not self.group_by or len(set(self.group_by)) != len(self.group_by):
+        if group_by is not None:
+            listed = isinstance(group_by, (list, tuple)) and all(isinstance(a, str) and a in _VALUES for a in group_by)
+            if not listed or not group_by or len(set(group_by)) != len(group_by):
                 raise ValueError(f"group_by: got {group_by!r}, expected different attributes among {sorted(_VALUES)}, or None")
+        self.group_by = None if group_by is None else tuple(group_by)
         self.names = PUBLISHED_GROUPS if self.group_by is None else self._combinations(self.group_by)
         self.demand_share = self._expected_shares(scenario)
 

@@ -1,7 +1,8 @@
 """The hospital as a Gymnasium environment: a thin shell around one simulator."""
 
+import operator
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +14,9 @@ from hospital_gym.rendering import draw_hospital, print_hospital
 from hospital_gym.scenarios import Scenario, load_scenario
 from hospital_gym.simulator.layout import N_ACTIONS
 from hospital_gym.simulator.simulator import Simulator, Snapshot
+
+_MOST_EPISODES: Final = 2**31 - 1
+"""Records hold the number of the episode as a 32-bit integer."""
 
 
 class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
@@ -36,7 +40,7 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
     |---|---|---|
     | 0-8 | admit the head of the class to its matched bed | bed free and staffed, equipment free if critical |
     | 9-17 | admit it to the alternative bed | the same for that bed |
-    | 18-26 | transfer it | slot and budget there, matched bed not free or not staffed |
+    | 18-26 | transfer it | slot and budget there, action 0-8 of the class is not valid |
     | 27 | call an overtime crew | staff keeps somebody from a free bed, none working, budget there |
     | 28-30 | order a surge block (general, paediatric, critical) | type full and wanted, none ordered or open, budget there |
     | 31 | wait for the next event, at most `wait_limit` | at most `wait_reserve` beds of a type held free |
@@ -113,10 +117,8 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode: got {render_mode!r}, expected one of {self.metadata['render_modes']} or None")
-        if episode_offset < 0 or episode_stride < 1:
-            raise ValueError(
-                f"episode_offset, episode_stride: got {episode_offset!r}, {episode_stride!r}, expected >= 0 and >= 1"
-            )
+        _check_whole("episode_offset", episode_offset, 0)
+        _check_whole("episode_stride", episode_stride, 1)
         self.scenario = load_scenario(scenario)
         self.simulator = Simulator(self.scenario, group_by, None if arrivals is None else read_arrivals(arrivals))
         self.group_names = self.simulator.grouping.names
@@ -137,22 +139,21 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         :param seed: begin the sequence of episodes of this seed; None goes on with the present one (a random one at first)
         :param options: `{"episode": k}` jumps to episode k of the sequence
         :return: observation, and `info` with `episode` and `action_mask`
-        :raises ValueError: if an option is unknown or the episode is not a whole number >= 0
+        :raises ValueError: if seed, options or the episode are not what they must be
         """
+        if seed is not None:
+            _check_whole("seed", seed, 0, most=None)
+        if options is not None and not (isinstance(options, dict) and set(options) <= {"episode"}):
+            raise ValueError(f"options: got {options!r}, expected None or {{'episode': number}}")
         super().reset(seed=seed)
-        unknown = set(options or {}) - {"episode"}
-        if unknown:
-            raise ValueError(f"options: got unknown keys {sorted(unknown)}, expected only 'episode'")
         if seed is not None or self._seed is None:
             self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
             self._episode = self._offset
         else:
             self._episode += self._stride
         if options and "episode" in options:
-            episode = options["episode"]
-            if not isinstance(episode, (int, np.integer)) or isinstance(episode, bool) or episode < 0:
-                raise ValueError(f"options['episode']: got {episode!r}, expected a whole number >= 0")
-            self._episode = int(episode)
+            _check_whole("options['episode']", options["episode"], 0)
+            self._episode = int(options["episode"])
         self.simulator.reset(self._seed, self._episode)
         return self.simulator.observation.copy(), {"episode": self._episode, "action_mask": self.action_masks()}
 
@@ -165,11 +166,15 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         :raises RuntimeError: if the episode is over
         """
         simulator = self.simulator
-        if not 0 <= action < N_ACTIONS:
+        try:
+            number = operator.index(action)
+        except TypeError:
+            number = -1
+        if not 0 <= number < N_ACTIONS:
             raise ValueError(f"action: got {action!r}, expected a whole number from 0 to {N_ACTIONS - 1}")
         if self._seed is None or simulator.done:
             raise RuntimeError("step() needs a running episode: call reset() first")
-        result = simulator.step(int(action))
+        result = simulator.step(number)
         info: dict[str, Any] = {
             "group_id": result.group,
             "group_rewards": simulator.group_rewards.copy(),
@@ -203,9 +208,22 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         return self.simulator.observation.copy()
 
     def render(self) -> npt.NDArray[np.uint8] | str | None:
-        """Wards, queues and who waits how long by group: a picture or text, as `render_mode` says."""
+        """Wards, queues and who waits how long by group: a picture or text, as `render_mode` says.
+
+        :raises RuntimeError: if no episode was begun
+        """
+        if self.render_mode is not None and self._seed is None:
+            raise RuntimeError("render() needs an episode: call reset() first")
         if self.render_mode == "ansi":
             return print_hospital(self.simulator)
         if self.render_mode == "rgb_array":
             return draw_hospital(self.simulator)
         return None
+
+
+def _check_whole(key: str, value: Any, least: int, most: int | None = _MOST_EPISODES) -> None:
+    """Refuse what is not a whole number in range."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        upper = "" if most is None else f" and <= {most}"
+        raise ValueError(f"{key}: got {value!r}, expected a whole number >= {least}{upper}")

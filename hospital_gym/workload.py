@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from hospital_gym.arrivals import HOURS_PER_WEEK, hourly_rates
 from hospital_gym.scenarios import Scenario
-from hospital_gym.simulator.layout import FIRST_SHIFT, N_BEDS, SHIFT_HOURS, build_constants, shift_kind
+from hospital_gym.simulator.layout import FIRST_SHIFT, N_BEDS, SHIFT_HOURS, build_constants, roster_start, shift_kind
 from hospital_gym.simulator.simulator import Simulator
 from hospital_gym.theory import exponential_survival, log_normal_survival, occupancy_infinite_server
 
@@ -106,7 +106,7 @@ def triage_workload(scenario: Scenario, n_episodes: int, seed: int) -> Workload:
 
 def _under_control(shift: int, scenario: Scenario) -> tuple[float, float, int]:
     """Begin and end of the part of a shift that lies under control (equal if none does), and its kind."""
-    begin = FIRST_SHIFT - scenario.burn_in_hours + shift * SHIFT_HOURS
+    begin = roster_start(-scenario.burn_in_hours) + shift * SHIFT_HOURS
     since, until = max(begin, 0.0), min(begin + SHIFT_HOURS, scenario.horizon_hours)
     return since, max(since, until), shift_kind(shift)
 

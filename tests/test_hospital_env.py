@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from hospital_gym.observation import FIELDS, ObservationLayout
 from hospital_gym.records import OUTCOMES
 from hospital_gym.registration import ENVIRONMENT_IDS
 from hospital_gym.scenarios import RURAL, URBAN
-from hospital_gym.simulator.layout import N_ACTIONS, WAIT
+from hospital_gym.simulator.layout import N_ACTIONS, WAIT, WAITING
 
 SHORT = replace(URBAN, name="Short", horizon_hours=120.0, counted_from=24.0, counted_tail=24.0)
 Chooser = Callable[[npt.NDArray[np.bool_]], int]
@@ -80,11 +81,16 @@ def test_info_contract_on_every_step(environment_id: str) -> None:
         assert masked_before[:WAIT].any()  # nobody is asked where nothing can be done
     assert time == pytest.approx(env.scenario.horizon_hours)
     records = info["episode_records"]
-    # Those waiting at the start enter the exposure with what can still be met: compare the others only.
-    late = np.bincount(records["group"], weights=records["demand"] * (records["arrival"] >= 0), minlength=n_groups)
-    early = np.bincount(records["group"], weights=records["demand"] * (records["arrival"] < 0), minlength=n_groups)
-    assert np.all(exposure >= late - 1e-3) and np.all(exposure <= late + early + 1e-3)
-    assert benefit <= records["benefit"].sum() + 1e-6
+    # Those waiting at the start entered the exposure with what could still be met, the others with their demand.
+    begun = HospitalEnv(env.scenario)
+    begun.reset(seed=1)
+    waiting = begun.simulator.patients[begun.simulator.patients["status"] == WAITING]
+    before = waiting[waiting["arrival"] < 0]
+    expected = np.bincount(records["group"], weights=records["demand"] * (records["arrival"] >= 0), minlength=n_groups)
+    expected += np.bincount(before["group"], weights=before["exposure"], minlength=n_groups)
+    np.testing.assert_allclose(exposure, expected, rtol=1e-5)
+    assert np.all(before["exposure"] <= before["demand"])
+    assert benefit == pytest.approx(records["benefit"].sum() - env.simulator.state.total_cost, abs=1e-3)
     assert np.all((records["benefit"] >= 0) & (records["benefit"] <= records["demand"]))
     unserved = np.isin(records["outcome"], [OUTCOMES.index(o) for o in ("left", "died-waiting", "still-waiting")])
     assert np.all(records["benefit"][unserved] == 0) and np.all(records["bed"][unserved] == -1)
@@ -152,7 +158,7 @@ def test_snapshot_continues_identically() -> None:
     ends: list[bytes] = []
     for later in (env, env, other):
         if later is not env or ends:
-            assert np.array_equal(later.restore(snapshot), snapshot.arrays[6])
+            assert np.array_equal(later.restore(snapshot), snapshot.arrays[-3])
         ends.append(play(later, random_valid(3)).tobytes())
     assert ends[0] == ends[1] == ends[2]
 
@@ -256,7 +262,11 @@ def test_replay_of_a_file(tmp_path: Path) -> None:
     [
         ({"scenario": "Moon"}, "scenario: got 'Moon'"),
         ({"render_mode": "human"}, "render_mode: got 'human', expected one of .*rgb_array"),
-        ({"episode_stride": 0}, "episode_offset, episode_stride: got 0, 0"),
+        ({"episode_stride": 0}, "episode_stride: got 0, expected a whole number >= 1"),
+        ({"episode_offset": "a"}, "episode_offset: got 'a'"),
+        ({"episode_stride": float("nan")}, "episode_stride: got nan"),
+        ({"group_by": 5}, "group_by: got 5"),
+        ({"group_by": [["sex"]]}, "group_by: got"),
         ({"group_by": ()}, r"group_by: got \(\)"),
         ({"arrivals": "nowhere.csv"}, "nowhere.csv"),
     ],
@@ -271,10 +281,17 @@ def test_bad_steps_and_resets_are_named() -> None:
     with pytest.raises(RuntimeError, match="call reset"):
         env.step(WAIT)
     env.reset(seed=0)
-    for wrong in (-1, N_ACTIONS):
-        with pytest.raises(ValueError, match=f"action: got {wrong}, expected a whole number from 0 to 31"):
-            env.step(wrong)
-    with pytest.raises(ValueError, match=r"options: got unknown keys \['episodes'\]"):
-        env.reset(options={"episodes": 1})
-    with pytest.raises(ValueError, match=r"options\['episode'\]: got -1"):
-        env.reset(options={"episode": -1})
+    for wrong in (-1, N_ACTIONS, 1.5, "a", None, [3]):
+        with pytest.raises(ValueError, match=f"action: got {re.escape(repr(wrong))}, expected a whole number from 0 to 31"):
+            env.step(wrong)  # type: ignore[arg-type]
+    for options in ({"episodes": 1}, ["episode"]):
+        with pytest.raises(ValueError, match=r"options: got .*expected None or \{'episode': number\}"):
+            env.reset(options=options)  # type: ignore[arg-type]
+    for episode in (-1, 1.5, 2**40):
+        with pytest.raises(ValueError, match=rf"options\['episode'\]: got {episode}"):
+            env.reset(options={"episode": episode})
+    for seed in (-1, 1.5):
+        with pytest.raises(ValueError, match=f"seed: got {seed}"):
+            env.reset(seed=seed)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="call reset"):
+        HospitalEnv(render_mode="ansi").render()

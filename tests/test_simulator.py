@@ -10,7 +10,7 @@ from hospital_gym.groups import Grouping
 from hospital_gym.records import OUTCOMES
 from hospital_gym.scenarios import SCENARIOS, URBAN, Scenario
 from hospital_gym.simulator.draws import Draws, draw_episode
-from hospital_gym.simulator.layout import ADMIT, ALTERNATIVE, OVERTIME, PATIENT, SURGE_BLOCK, TRANSFER, WAIT
+from hospital_gym.simulator.layout import ADMIT, ALTERNATIVE, OVERTIME, PATIENT, SURGE_BLOCK, TRANSFER, WAIT, shift_kind
 from hospital_gym.simulator.simulator import Simulator
 
 CHILD, ADULT, ELDERLY = 0, 1, 2
@@ -250,6 +250,44 @@ def test_equipment_limits_critical_patients_and_is_maintained() -> None:
     while not real.done and not (real.state.next_maintenance > real.time and real.state.equipment == 20):
         real.step(WAIT)
     assert real.state.next_maintenance - real.time <= 8.0
+
+
+@pytest.mark.parametrize(
+    "off",
+    [{"maintenance_hours": 0.0}, {"equipment_in_maintenance": 22}, {"maintenance_hours": 0.0, "equipment_in_maintenance": 22}],
+)
+def test_maintenance_can_be_switched_off(off: dict[str, Any]) -> None:
+    simulator = Simulator(replace(URBAN, **off))
+    simulator.reset(seed=0)
+    simulator.run_triage()
+    assert simulator.done and simulator.state.equipment == 22 and simulator.state.in_maintenance == 0
+
+
+@pytest.mark.parametrize("burn_in", [0.0, 12.0, 100.0, 150.5, 168.0])
+def test_shifts_follow_the_clock_whatever_the_burn_in(burn_in: float) -> None:
+    """Day 07-15 h, evening 15-23 h, night 23-07 h."""
+    simulator = Simulator(replace(URBAN, burn_in_hours=burn_in))
+    simulator.reset(seed=1)
+    seen = set()
+    for _ in range(300):
+        hour = simulator.time % 24.0
+        kind = 0 if 7.0 <= hour < 15.0 else 1 if 15.0 <= hour < 23.0 else 2
+        assert shift_kind(int(simulator.state.shift)) == kind, hour
+        seen.add(kind)
+        simulator.step(simulator.triage_choice())
+    assert seen == {0, 1, 2}
+    assert len(simulator.nurses) >= (504.0 + burn_in) / 8
+
+
+def test_snapshots_belong_to_a_hospital_and_its_groups() -> None:
+    urban = Simulator(URBAN)
+    with pytest.raises(RuntimeError, match="call reset"):
+        urban.snapshot()
+    urban.reset(seed=0)
+    with pytest.raises(ValueError, match=r"snapshot: got one of 'Urban' .* as here: 'Rural'"):
+        Simulator(SCENARIOS["Rural"]).restore(urban.snapshot())
+    with pytest.raises(ValueError, match=r"snapshot: got one of 'Urban' with groups .*'critical'"):
+        Simulator(URBAN, group_by=("sex",)).restore(urban.snapshot())
 
 
 def test_bed_changes_of_the_scenario_come_and_go() -> None:

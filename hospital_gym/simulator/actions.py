@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from hospital_gym.simulator.dynamics import decay_exponent, decide
+from hospital_gym.simulator.dynamics import decay_exponent, decide, queue_class
 from hospital_gym.simulator.layout import (
     ADMIT,
     ALTERNATIVE,
@@ -142,7 +142,7 @@ def _admit(hospital: Any, constants: Any, patients: Any, events: Any, groups: An
 def place_in_bed(hospital: Any, constants: Any, patients: Any, events: Any, number: int) -> None:
     """Let a patient whose ``bed`` and ``stay`` are set occupy the bed, nurses and equipment from now on."""
     patient = patients[number]
-    queue = 3 * patient.age_band + patient.severity
+    queue = queue_class(patient)
     patient.status = IN_BED
     hospital.occupied[patient.bed] += 1
     hospital.occupants[queue, patient.bed] += 1

@@ -16,7 +16,7 @@ from hospital_gym.arrivals import draw_arrival_times, hourly_rates
 from hospital_gym.groups import Grouping
 from hospital_gym.replay import replay_window
 from hospital_gym.scenarios import Scenario
-from hospital_gym.simulator.layout import CRITICAL, FIRST_SHIFT, IN_BED, N_BEDS, PATIENT, SHIFT_HOURS, shift_kind
+from hospital_gym.simulator.layout import CRITICAL, IN_BED, N_BEDS, PATIENT, SHIFT_HOURS, roster_start, shift_kind
 
 _STREAMS: Final = ("arrivals", "patients", "staff", "equipment", "start")
 _ROW: Final = 13
@@ -30,7 +30,7 @@ class Draws(NamedTuple):
 
     :param patients: in order of arrival, those in beds at the start first
     :param nurses: nurses present by shift and skill, shape (shifts, 3)
-    :param first_maintenance: hour at which equipment maintenance first begins
+    :param first_maintenance: hour at which equipment maintenance first begins; infinite if there is none
     """
 
     patients: npt.NDArray[np.void]
@@ -85,10 +85,12 @@ def draw_episode(
     if replay is not None:
         hours = replay.service_hours[inside]
         patients["service_hours"] = np.where(np.isnan(hours)[:, None], patients["service_hours"], hours[:, None])
+    maintained = scenario.maintenance_hours > 0 and scenario.equipment_in_maintenance < scenario.equipment
+    first = -scenario.burn_in_hours + float(streams["equipment"].random()) * scenario.maintenance_every
     return Draws(
         np.concatenate([_in_beds(scenario, grouping, streams["start"]), patients]),
-        _nurses_present(scenario, streams["staff"], n_hours),
-        -scenario.burn_in_hours + float(streams["equipment"].random()) * scenario.maintenance_every,
+        _nurses_present(scenario, streams["staff"]),
+        first if maintained else np.inf,
     )
 
 
@@ -207,9 +209,9 @@ def roster(scenario: Scenario) -> npt.NDArray[np.int64]:
     return whole
 
 
-def _nurses_present(scenario: Scenario, rng: np.random.Generator, n_hours: int) -> npt.NDArray[np.int64]:
+def _nurses_present(scenario: Scenario, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Rostered nurses less absences that nobody covers, binomial per shift and skill, shape (shifts, 3)."""
-    n_shifts = int(np.ceil((n_hours - FIRST_SHIFT) / SHIFT_HOURS)) + 1
+    n_shifts = int((scenario.horizon_hours - roster_start(-scenario.burn_in_hours)) // SHIFT_HOURS) + 2
     kinds = [shift_kind(k) for k in range(n_shifts)]
     rostered = roster(scenario)[kinds]
     return rostered - rng.binomial(rostered, scenario.absence * (1.0 - scenario.absence_covered))

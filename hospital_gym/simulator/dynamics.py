@@ -151,10 +151,12 @@ def _run_calendar(hospital: Any, constants: Any, changes: Any) -> None:
         hospital.shift += 1
         hospital.next_shift += SHIFT_HOURS
     if hospital.next_maintenance <= time:
-        if hospital.equipment == constants.equipment:
+        if hospital.in_maintenance == 0:
+            hospital.in_maintenance = 1
             hospital.equipment = constants.equipment_in_maintenance
             hospital.next_maintenance += constants.maintenance_hours
         else:
+            hospital.in_maintenance = 0
             hospital.equipment = constants.equipment
             hospital.next_maintenance += constants.maintenance_every - constants.maintenance_hours
     if hospital.next_capacity <= time:

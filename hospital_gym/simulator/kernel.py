@@ -14,7 +14,7 @@ from numba import njit
 
 from hospital_gym.simulator.actions import apply, fill_mask, place_in_bed
 from hospital_gym.simulator.dynamics import advance, capacity_change, decay_exponent
-from hospital_gym.simulator.layout import FIRST_SHIFT, IN_BED, SHIFT_HOURS, WAIT
+from hospital_gym.simulator.layout import IN_BED, SHIFT_HOURS, WAIT
 from hospital_gym.simulator.observe import observe
 from hospital_gym.simulator.triage import triage_action
 
@@ -48,7 +48,8 @@ def _open(hospital: Any, c: Any, patients: Any, events: Any, changes: Any) -> No
     hospital.queue_head[:] = -1
     hospital.queue_tail[:] = -1
     hospital.capacity[:] = c.beds
-    hospital.next_shift = c.start + FIRST_SHIFT + SHIFT_HOURS
+    hospital.shift = int((c.start - c.roster_start) // SHIFT_HOURS)
+    hospital.next_shift = c.roster_start + SHIFT_HOURS * (hospital.shift + 1)
     hospital.equipment = c.equipment
     hospital.budget, hospital.slots = c.budget_cap / 2.0, c.slot_cap / 2.0
     hospital.overtime_until = -np.inf
@@ -64,6 +65,19 @@ def _open(hospital: Any, c: Any, patients: Any, events: Any, changes: Any) -> No
         place_in_bed(hospital, c, patients, events, number)
         hospital.next_arrival += 1
     hospital.day_ago = hospital.next_arrival
+
+
+@njit
+def _burn_in(h: Any, c: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any) -> None:
+    """Triage decides until hour 0."""
+    while h.time < 0.0:
+        if fill_mask(h, c, nurses, mask):
+            action = triage_action(h, c, patients, mask)
+            _, until = apply(h, c, patients, events, groups, mask, action)
+            if action == WAIT:
+                advance(h, c, patients, events, groups, changes, min(0.0, until))
+        else:
+            advance(h, c, patients, events, groups, changes, min(0.0, h.time + c.wait_limit))
 
 
 @njit
@@ -92,6 +106,16 @@ def _close(hospital: Any, patients: Any, groups: Any) -> None:
             number = patients[number].next_waiting
 
 
+@njit
+def _report(hospital: Any, groups: Any, group_rewards: Any, group_exposure: Any) -> None:
+    """Hand out what was decided since the last report."""
+    for g in range(groups.shape[0]):
+        group_rewards[g] = groups[g].step_benefit - groups[g].demand_share * hospital.step_cost
+        group_exposure[g] = groups[g].step_exposure
+        groups[g].step_benefit = groups[g].step_exposure = 0.0
+    hospital.step_cost = 0.0
+
+
 def _source_digest() -> int:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -107,14 +131,7 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         """Open the hospital, burn in under triage, and stop at the first decision."""
         h, c = hospitals[0], constants[0]
         _open(h, c, patients, events, changes)
-        while h.time < 0.0:
-            if fill_mask(h, c, nurses, mask):
-                action = triage_action(h, c, patients, mask)
-                _, until = apply(h, c, patients, events, groups, mask, action)
-                if action == WAIT:
-                    advance(h, c, patients, events, groups, changes, min(0.0, until))
-            else:
-                advance(h, c, patients, events, groups, changes, min(0.0, h.time + c.wait_limit))
+        _burn_in(h, c, patients, events, groups, nurses, changes, mask)
         _begin_control(h, c, patients, groups)
         _next_decision(h, c, patients, events, groups, nurses, changes, mask)
         if h.done == 1:  # nothing to decide in the whole episode: the first step ends it
@@ -150,11 +167,7 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         if h.done == 1:
             fill_mask(h, c, nurses, mask)
             _close(h, patients, groups)
-        for g in range(groups.shape[0]):
-            group_rewards[g] = groups[g].step_benefit - groups[g].demand_share * h.step_cost
-            group_exposure[g] = groups[g].step_exposure
-            groups[g].step_benefit = groups[g].step_exposure = 0.0
-        h.step_cost = 0.0
+        _report(h, groups, group_rewards, group_exposure)
         observe(h, c, patients, groups, nurses, mask, out)
         return group, invalid, h.time - before, digest
 

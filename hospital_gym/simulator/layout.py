@@ -123,6 +123,7 @@ HOSPITAL: Final = np.dtype(
         ("shift", np.int64),  # index of the current shift in ``nurses``
         ("next_shift", np.float64),
         ("equipment", np.int64),  # units not in maintenance
+        ("in_maintenance", np.int64),
         ("equipment_used", np.int64),
         ("next_maintenance", np.float64),  # when maintenance next begins or ends
         ("next_capacity", np.float64),  # when a scheduled change of capacity next begins or ends
@@ -179,6 +180,7 @@ CONSTANTS: Final = np.dtype(
         ("wait_reserve", np.int64),
         ("wait_limit", np.float64),
         ("start", np.float64),  # hour at which the simulation starts: minus the burn-in
+        ("roster_start", np.float64),
         ("horizon", np.float64),
         ("counted_from", np.float64),
         ("counted_until", np.float64),
@@ -195,11 +197,19 @@ CONSTANTS: Final = np.dtype(
 
 SHIFT_HOURS: Final = 8.0
 FIRST_SHIFT: Final = -1.0
-"""A night shift began one hour before midnight of the day the simulation starts."""
+"""A night shift begins one hour before midnight."""
+
+
+def roster_start(start: float) -> float:
+    """Hour at which shift 0 of the roster begins: the night shift around the midnight before the simulation starts.
+
+    :param start: hour at which the simulation starts; hour 0 is a midnight
+    """
+    return 24.0 * np.floor(start / 24.0) + FIRST_SHIFT
 
 
 def shift_kind(shift: int) -> int:
-    """0 day, 1 evening, 2 night of the shift with this index; shift 0 is the night in which the simulation starts."""
+    """0 day, 1 evening, 2 night of the shift with this index, see :func:`roster_start`."""
     return (shift + 2) % 3
 
 
@@ -252,6 +262,7 @@ def build_constants(scenario: "Scenario") -> npt.NDArray[np.void]:
     c["slot_rate"], c["slot_cap"] = scenario.transfer_slots_per_day / 24.0, scenario.transfer_slots_cap
     c["wait_reserve"], c["wait_limit"] = scenario.wait_reserve, scenario.wait_limit
     c["start"], c["horizon"] = -scenario.burn_in_hours, scenario.horizon_hours
+    c["roster_start"] = roster_start(-scenario.burn_in_hours)
     c["counted_from"], c["counted_until"] = scenario.counted_from, scenario.horizon_hours - scenario.counted_tail
     c["rate_memory"], c["rate_prior"] = scenario.rate_memory, scenario.rate_prior
     c["rate_prior_weight"], c["requests_per_day"] = scenario.rate_prior_weight, scenario.requests_per_day

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from hospital_gym.observation import COUNT_SCALE, NURSE_SCALE
 from hospital_gym.simulator.actions import staff_margin
 from hospital_gym.simulator.layout import N_BEDS, N_CLASSES, N_SKILLS
 
-_COUNT = 1.0 / 20.0  # as observation.COUNT_SCALE
-_NURSE = 1.0 / 10.0  # as observation.NURSE_SCALE
+_COUNT = 1.0 / COUNT_SCALE
+_NURSE = 1.0 / NURSE_SCALE
 _TURN = 2.0 * np.pi
 
 

@@ -40,6 +40,8 @@ _OUTCOME = {name: number for number, name in enumerate(OUTCOMES)}
 class Snapshot(NamedTuple):
     """The full state of a :class:`Simulator`; restoring it continues identically."""
 
+    scenario: Scenario
+    group_names: tuple[str, ...]
     seed: int
     episode: int
     arrays: tuple[npt.NDArray[Any], ...]
@@ -173,16 +175,28 @@ class Simulator:
         return float(self._hospital["counted_cost"][0])
 
     def snapshot(self) -> Snapshot:
-        """The full state, to be restored later, in this simulator or in another one of the same scenario."""
+        """The full state, to be restored later, in this simulator or in another one of the same scenario.
+
+        :raises RuntimeError: if no episode was begun
+        """
+        if self.episode < 0:
+            raise RuntimeError("snapshot() needs an episode: call reset() first")
         outputs = (self.observation, self.group_rewards, self.group_exposure)
         moving = (self._hospital, self._patients, self._events, self._groups, self._nurses, self.mask, *outputs)
-        return Snapshot(self.seed, self.episode, tuple(np.array(a) for a in moving))
+        state = tuple(np.array(a) for a in moving)
+        return Snapshot(self.scenario, self.grouping.names, self.seed, self.episode, state)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from a snapshot.
 
         :param snapshot: what :meth:`snapshot` returned
+        :raises ValueError: if it is of another hospital or has other groups
         """
+        if (snapshot.scenario, snapshot.group_names) != (self.scenario, self.grouping.names):
+            raise ValueError(
+                f"snapshot: got one of {snapshot.scenario.name!r} with groups {snapshot.group_names}, expected the same "
+                f"scenario and groups as here: {self.scenario.name!r}, {self.grouping.names}"
+            )
         self.seed, self.episode = snapshot.seed, snapshot.episode
         *state, mask, observation, rewards, exposure = (a.copy() for a in snapshot.arrays)
         self._hold(*state)
