@@ -13,32 +13,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import HumanOutputFormat, Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
 from sb3_grpo import GroupAssignment, GroupRobustPPO
 from sb3_grpo.common.group_buffers import GroupDictRolloutBuffer, GroupRolloutBuffer
 from sb3_grpo.common.group_logging import short_names
 from sb3_grpo.common.group_policies import GroupActorCriticPolicy, GroupMultiInputActorCriticPolicy
+from tests.small_models import ID_ONLY, SMALL, make, shared
 from tests.toy_envs import BanditVecEnv, DictEnv, SharedEnv
-
-SMALL: dict[str, Any] = dict(n_steps=16, batch_size=16, n_epochs=2, policy_kwargs=dict(net_arch=[8]), seed=0, device="cpu")
-ID_ONLY = ("group_id",)
-
-
-def make(env: Any = None, policy: str = "MlpPolicy", **kwargs: Any) -> GroupRobustPPO:
-    env = make_vec_env(SharedEnv, n_envs=2, seed=0) if env is None else env
-    return GroupRobustPPO(policy, env, **{**SMALL, **kwargs})
-
-
-def shared(n_envs: int = 2, **kwargs: Any) -> VecEnv:
-    return make_vec_env(SharedEnv, n_envs=n_envs, seed=0, env_kwargs=kwargs)
-
-
-def spoil(env: VecEnv, index: int, **items: Any) -> VecEnv:
-    """One environment's infos get other items."""
-    assert isinstance(env, DummyVecEnv)
-    env.envs[index].unwrapped.overrides.update(items)  # type: ignore[attr-defined]
-    return env
 
 
 def assert_same_state(first: Any, second: Any) -> None:
@@ -105,181 +87,34 @@ def test_learn_has_a_default_and_its_own_log_name() -> None:
 
 def test_environment_attributes_are_found_through_wrappers() -> None:
     model = make(VecNormalize(shared(discount_time=5.0, performance_scale=0.05)))
-    assert (model.group_names, model.discount_time, model.performance_scale) == (("left", "right"), 5.0, 0.05)
+    assert (model.group_names, model.adopted_discount_time, model.performance_scale) == (("left", "right"), 5.0, 0.05)
     assert model.rollout_buffer.elapsed_discount
     for given, used in ((2.0, True), (False, False)):
         model = make(shared(discount_time=5.0), discount_time=given)
-        assert model.rollout_buffer.elapsed_discount is used and model.discount_time == given
+        assert model.rollout_buffer.elapsed_discount is used and model.adopted_discount_time == given
 
 
-# -- Bad input -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("items", "message"),
-    [
-        (dict(group_id=2), r"info\['group_id'\] of environment 1 is 2, but must be an integer from 0 to 1, or -1"),
-        (dict(group_id=-2), r"info\['group_id'\] of environment 1 is -2, but must be an integer from 0 to 1"),
-        (dict(group_id=0.5), r"info\['group_id'\] of environment 1 is 0.5, but must be an integer"),
-        (dict(group_id=None), r"info\['group_id'\] of environment 1 is None, but must be an integer"),
-        (dict(group_rewards=np.zeros(3)), r"info\['group_rewards'\] of environment 1 .* must have shape \(2,\)"),
-        (dict(group_rewards=0.5), r"info\['group_rewards'\] of environment 1 is 0.5.* must have shape \(2,\)"),
-        (dict(group_rewards=[np.nan, 0]), r"info\['group_rewards'\] of environment 1 .* must be finite"),
-        (dict(group_rewards=[9, 9]), r"info\['group_rewards'\] of environment 1 is \[9. 9.\] and sums to 18, but must sum to"),
-        (dict(group_exposure=[-1, 0]), r"info\['group_exposure'\] of environment 1 is \[-1, 0\], but must be at least 0"),
-        (dict(group_exposure=[1]), r"info\['group_exposure'\] of environment 1 is \[1\].* must have shape \(2,\)"),
-        (dict(elapsed=-1.0), r"info\['elapsed'\] of environment 1 is -1.0, but must be a finite number, at least 0"),
-        (dict(elapsed="noon"), r"info\['elapsed'\] of environment"),
-    ],
-)
-def test_bad_items(items: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make(spoil(shared(), 1, **items), discount_time=1.0).learn(32)
-
-
-@pytest.mark.parametrize("key", ["group_id", "elapsed"])
-def test_missing_items(key: str) -> None:
-    keys = [other for other in ("group_id", "group_rewards", "group_exposure", "elapsed") if other != key]
-    with pytest.raises(ValueError, match=rf"info\['{key}'\] .* is missing in the info of environment 0"):
-        make(shared(keys=keys), discount_time=1.0).learn(32)
-
-
-@pytest.mark.parametrize("key", ["group_id", "group_rewards", "group_exposure"])
-def test_item_of_some_environments_only(key: str) -> None:
-    whole = ("group_id", "group_rewards", "group_exposure")
-    keys = [other for other in whole if other != key]
-    env = DummyVecEnv([lambda: SharedEnv(keys=whole), lambda: SharedEnv(keys=keys)])
-    with pytest.raises(ValueError, match=rf"info\['{key}'\] .* is missing in the info of environment 1"):
-        make(env).learn(32)
-
-
-@pytest.mark.parametrize("lam", ["lin_0.3", lambda progress: 0.0, 1.0])
-def test_ids_are_required_where_lam_can_be_positive(lam: Any) -> None:
-    with pytest.raises(ValueError, match=r"info\['group_id'\]"):
-        make(shared(keys=()), lam=lam).learn(32)
-    with pytest.raises(ValueError, match=r"info\['group_id'\]"):
-        make(shared(keys=(), names=None), lam=lam).learn(32)
-    make(shared(keys=()), lam=0).learn(32)
-    make(shared(keys=(), names=None), lam=0).learn(32)
-
-
-def test_split_rewards_of_unnamed_groups() -> None:
-    with pytest.raises(ValueError, match=r"info\['group_rewards'\] .* nobody names the groups: .*`group_names`"):
-        make(shared(names=None)).learn(32)
-    with pytest.raises(ValueError, match=r"info\['group_exposure'\] .* must be one number"):
-        make(shared(names=None, keys=("group_id", "group_exposure"))).learn(32)
-    with pytest.raises(ValueError, match=r"from 0 to 1023.*unless `group_names` are given"):
-        make(spoil(shared(names=None, keys=ID_ONLY), 0, group_id=5000)).learn(32)
-
-
-def test_reward_wrapper_above_the_environment_is_named() -> None:
-    env = make_vec_env(lambda: gym.wrappers.TransformReward(SharedEnv(), lambda reward: 2 * float(reward)), n_envs=2)
-    with pytest.raises(ValueError, match=r"must sum to the reward, .*by TransformReward: remove it, or apply it below"):
-        make(env).learn(32)
-    # Groups by id split whatever the reward is
-    keys = dict(keys=ID_ONLY)
-    make(make_vec_env(lambda: gym.wrappers.ClipReward(SharedEnv(**keys), 0.0, 0.5), n_envs=2)).learn(32)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("key", ["", "a"])
-def test_nan_observations(key: str) -> None:
-    class Broken(SharedEnv):
-        def _observe(self) -> np.ndarray:
-            return np.full(3, np.nan, dtype=np.float32) if self._step == 3 else super()._observe()
-
-    envs = [SharedEnv, Broken]
-    vec_env = DummyVecEnv([(lambda env=env: DictEnv(env()) if key else env()) for env in envs])  # type: ignore[misc]
-    with pytest.raises(ValueError, match=rf"observation of environment 1 holds NaN{' under key .a.' if key else ''}, but"):
-        make(vec_env, "MultiInputPolicy" if key else "MlpPolicy", lam=0).learn(32)
-
-
-@pytest.mark.parametrize("discount_time", [False, 2.0])
-def test_nan_in_the_last_observation_of_an_episode(discount_time: float) -> None:
-    class Broken(SharedEnv):
-        def _observe(self) -> np.ndarray:
-            return np.full(3, np.nan, dtype=np.float32) if self._step == self.length else super()._observe()
-
-    with pytest.raises(ValueError, match="observation of environment 1 holds NaN"):
-        make(DummyVecEnv([SharedEnv, Broken]), lam=0, group_critic=False, discount_time=discount_time).learn(32)
-
-
-def test_rewards_must_be_finite() -> None:
-    class Infinite(SharedEnv):
-        def step(self, action: int) -> Any:
-            observation, _, terminated, truncated, info = super().step(action)
-            return observation, float("inf"), terminated, truncated, info
-
-    for keys in (ID_ONLY, ("group_id", "group_rewards")):
-        with pytest.raises(ValueError, match="reward of environment 0 is inf, but must be finite"):
-            make(make_vec_env(Infinite, env_kwargs=dict(keys=keys))).learn(32)
-
-
-@pytest.mark.parametrize("lam", [-0.1, 1.1, "0.3x", "lin_2", None, True, [0.1], lambda progress: 2 * progress])
-def test_lam_out_of_range(lam: Any) -> None:
-    with pytest.raises(ValueError, match="`lam` must be"):
-        make(lam=lam)
-
-
-def test_lam_of_a_schedule_is_checked_when_used() -> None:
-    with pytest.raises(ValueError, match=r"`lam` must be in \[0, 1\], got 7.0 at remaining progress 0.6"):
-        make(lam=lambda progress: 7.0 if 0.55 < progress < 0.65 else 0.1).learn(320)
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "message"),
-    [
-        (dict(discount_time=0), "`discount_time` must be a positive number"),
-        (dict(discount_time=True), "`discount_time` must be a positive number"),
-        (dict(discount_time=-3.0), "`discount_time` must be a positive number"),
-        (dict(discount_time="off"), "`discount_time` must be a positive number"),
-        (dict(smoothing=0.0), "`smoothing` must be in"),
-        (dict(shrinkage=-1.0), "`shrinkage` must be at least 0"),
-        (dict(objective="median"), "`objective` must be one of"),
-        (dict(objective_kwargs=dict(eta=-1)), "`eta`"),
-        (
-            dict(group_names=("a", "b")),
-            r"`group_names` of the environment are \('left', 'right'\), but must be .*\('a', 'b'\)",
-        ),
-        (dict(group_names=("a", "a")), "none twice"),
-        (dict(group_names=()), "at least one name"),
-        (dict(group_names="ab"), "sequence of non-empty strings"),
-    ],
-)
-def test_bad_arguments(kwargs: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make(**kwargs)
-
-
-def test_group_critic_needs_groups() -> None:
-    with pytest.raises(ValueError, match="`group_critic=True` needs to know the groups"):
-        make(shared(names=None), group_critic=True)
-
-
-def test_scale_of_the_environment_must_be_positive() -> None:
-    with pytest.raises(ValueError, match="`performance_scale` of the environment must be a positive number, got 0"):
-        make(shared(performance_scale=0))
-
-
-def test_environments_must_agree() -> None:
-    env = DummyVecEnv([lambda: SharedEnv(), lambda: SharedEnv(names=("x", "y"))])
-    with pytest.raises(ValueError, match="Environments differ in `group_names`"):
-        make(env)
-
-
-def test_no_infos_are_skipped() -> None:
-    class NoInfos(BanditVecEnv):
-        def step_wait(self) -> Any:
-            return (*super().step_wait()[:3], [])
-
-    class NoTimeouts(NoInfos):
-        """SB3's own loop over finished episodes reads the infos."""
-
-        def step_wait(self) -> Any:
-            observation, rewards, dones, infos = super().step_wait()
-            return observation, rewards, np.zeros_like(dones), infos
-
-    for names in (None, ("a", "b")):
-        make(NoTimeouts(np.ones((2, 2)), np.array([0.5, 0.5]), 2, 0, names=names), lam=0.5).learn(32)
+@pytest.mark.parametrize("saved", [False, True])
+def test_every_new_environment_is_asked_for_its_discount_time(saved: bool, tmp_path: Path) -> None:
+    """Unless the user gave one."""
+    for given, expected in ((None, (3.0, None, 4.0)), (2.0, (2.0, 2.0, 2.0)), (False, (False, False, False))):
+        model = make(shared(discount_time=5.0), discount_time=given).learn(32)
+        if saved:
+            model.save(tmp_path / "model")
+            model = GroupRobustPPO.load(tmp_path / "model", device="cpu")
+            assert model.adopted_discount_time == (5.0 if given is None else given)
+        for new, adopted in zip((3.0, None, 4.0), expected, strict=True):
+            env = shared() if new is None else shared(discount_time=new)
+            model.set_env(env)
+            if saved:
+                model.save(tmp_path / "model")
+                model = GroupRobustPPO.load(tmp_path / "model", env=env, device="cpu")
+            assert model.adopted_discount_time == adopted
+            assert model.rollout_buffer.elapsed_discount is bool(adopted)
+            model.learn(32)
+            if adopted and given is None:
+                assert len(np.unique(model.rollout_buffer.discounts)) > 1
+        assert model.discount_time == given
 
 
 # -- Save and load ---------------------------------------------------------------------------------------------------

@@ -96,6 +96,26 @@ def test_unknown_unit() -> None:
         GroupAssignment(SharedEnv(), lambda *_: 0, per="day")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("ab", "sequence of non-empty strings, got 'ab'"),
+        (5, "sequence of non-empty strings, got 5"),
+        ((), "at least one name"),
+        (("a", "a"), "none twice"),
+        (("a", ""), "sequence of non-empty strings"),
+    ],
+)
+def test_names_that_are_none(names: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"`group_names` must .*{message}"):
+        GroupAssignment(SharedEnv(), lambda *_: 0, group_names=names)
+
+
+def test_function_that_is_none() -> None:
+    with pytest.raises(ValueError, match=r"`fn` must be a function \(observation, action, info, episode\) -> id, got 3"):
+        GroupAssignment(SharedEnv(), 3)  # type: ignore[arg-type]
+
+
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
 def test_gymnasium_check() -> None:
     env = GroupAssignment(SharedEnv(), lambda obs, *_: obs[0] > 0, group_names=NAMES)

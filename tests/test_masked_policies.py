@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 
 from sb3_grpo import GroupRobustPPO
 from sb3_grpo.common.masked_policies import MaskedActorCriticPolicy
@@ -16,7 +17,7 @@ from sb3_grpo.common.masked_policies import MaskedActorCriticPolicy
 class MaskInObservation(gym.Env):
     """Four actions, of which a random half is valid; the reward tells whether a valid one was chosen."""
 
-    observation_space = spaces.Box(-1.0, 1.0, (7,), dtype=np.float32)
+    observation_space = spaces.Box(np.array([-1] * 3 + [0] * 4, np.float32), np.ones(7, np.float32))
     action_space = spaces.Discrete(4)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
@@ -62,6 +63,28 @@ def test_spaces_that_hold_no_mask_are_named() -> None:
         GroupRobustPPO("MaskedMlpPolicy", _TwoByTwo())
     with pytest.raises(ValueError, match="action_space: got Box"):
         GroupRobustPPO("MaskedMlpPolicy", "Pendulum-v1")
+    with pytest.raises(ValueError, match=r"observation_space: got limits .* of the last 2 entries, .* with limits 0 and 1"):
+        GroupRobustPPO("MaskedMlpPolicy", "CartPole-v1")  # ends with angle and speed of the pole
+
+
+def test_normalised_masks_are_refused(tmp_path: Path) -> None:
+    def stacked(norm_obs: bool) -> VecFrameStack:
+        return VecFrameStack(VecNormalize(DummyVecEnv([MaskInObservation]), norm_obs=norm_obs), 2)
+
+    message = "VecNormalize: got norm_obs=True .* MaskedActorCriticPolicy.*expected norm_obs=False"
+    with pytest.raises(ValueError, match=message):
+        GroupRobustPPO("MaskedMlpPolicy", stacked(True))
+    with pytest.raises(ValueError, match=message):  # with a group critic the policy is another class
+        GroupRobustPPO("MaskedMlpPolicy", stacked(True), group_names=("all", "none"))
+    model = GroupRobustPPO("MaskedMlpPolicy", stacked(False), n_steps=32, batch_size=32, n_epochs=1, seed=0).learn(32)
+    before = model.get_env()
+    with pytest.raises(ValueError, match=message):
+        model.set_env(stacked(True))
+    assert model.get_env() is before
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=message):
+        GroupRobustPPO.load(tmp_path / "model", env=stacked(True))
+    GroupRobustPPO("MlpPolicy", stacked(True))  # reads no mask
 
 
 class _TwoByTwo(MaskInObservation):

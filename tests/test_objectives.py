@@ -1,3 +1,6 @@
+import re
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,10 +80,23 @@ def test_new_groups_enter_with_an_equal_share() -> None:
     np.testing.assert_allclose(weights, [*np.exp(state["log_weights"]) / 2, 0.25, 0.25], rtol=1e-6)
 
 
-@pytest.mark.parametrize("parameters", [{"eta": -1.0}, {"forgetting": 0.0}, {"floor": 1.5}, {"eta": float("nan")}])
+@pytest.mark.parametrize("parameters", [{"eta": -1.0}, {"forgetting": 0.0}, {"floor": 1.5}])
 def test_parameters_out_of_range(parameters: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(parameters))}` of objective 'minimax' must be .*, got"):
         Minimax(**parameters)
+
+
+@pytest.mark.parametrize("name", ["eta", "forgetting", "floor"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "1", None, True, [0.1]])
+def test_parameters_that_are_no_finite_numbers(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"`{name}` of objective 'minimax' must be .*, got {re.escape(repr(value))}"):
+        make_objective("minimax", {name: value})
+
+
+@pytest.mark.parametrize("objective", [["minimax"], {"minimax": {}}, None, 5])
+def test_objectives_that_are_no_names(objective: Any) -> None:
+    with pytest.raises(ValueError, match=rf"`objective` must be one of \['minimax'\], got {re.escape(repr(objective))}"):
+        make_objective(objective)
 
 
 def test_unknown_objective_or_parameter() -> None:

@@ -13,6 +13,7 @@ from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_grpo.common import group_performance
+from sb3_grpo.common.checks import checked_names, is_number, is_positive
 from sb3_grpo.common.group_advantages import combination_weights, elapsed_discounts
 from sb3_grpo.common.group_buffers import GroupBufferMixin, group_buffer
 from sb3_grpo.common.group_infos import (
@@ -28,6 +29,7 @@ from sb3_grpo.common.group_infos import (
 from sb3_grpo.common.group_logging import group_log
 from sb3_grpo.common.group_performance import PerformanceState
 from sb3_grpo.common.group_policies import GroupCriticMixin, group_policy_class
+from sb3_grpo.common.masked_policies import check_masks_are_raw
 from sb3_grpo.common.objectives import Objective, ObjectiveState, make_objective
 from sb3_grpo.common.schedules import evaluate_lam, is_always_zero, lam_schedule
 
@@ -79,9 +81,10 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         self.lam = lam
         self.objective = objective
         self.objective_kwargs = objective_kwargs
-        self.group_names = None if group_names is None else _checked_names(group_names)
+        self.group_names = None if group_names is None else checked_names(group_names)
         self.group_critic = group_critic
-        self.discount_time = discount_time
+        self.discount_time = discount_time  # as given: None asks every new environment
+        self.adopted_discount_time: float | bool | None = None
         self.smoothing = smoothing
         self.shrinkage = shrinkage
         self.performance_scale: float | None = None
@@ -94,14 +97,31 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         restored = hasattr(self, "lr_schedule")
         self.lam_schedule: FloatSchedule = lam_schedule(self.lam)
         self._objective: Objective = make_objective(self.objective, self.objective_kwargs)
-        if not 0 < self.smoothing <= 1:
-            raise ValueError(f"`smoothing` must be in (0, 1], got {self.smoothing}")
-        if not self.shrinkage >= 0:
-            raise ValueError(f"`shrinkage` must be at least 0, got {self.shrinkage}")
+        self._check_arguments()
         self._adopt(self._read_env(self.env, restored))
         self._choose_critic(restored)
         super()._setup_model()
         self.rollout_buffer = group_buffer(self.rollout_buffer, self._n_values, self._elapsed_discount)
+
+    def _check_arguments(self) -> None:
+        """
+        :raises ValueError: If an argument is not what it must be
+        """
+        if not (is_number(self.smoothing) and 0 < self.smoothing <= 1):
+            raise ValueError(f"`smoothing` must be in (0, 1], got {self.smoothing!r}")
+        if not (is_number(self.shrinkage) and self.shrinkage >= 0):
+            raise ValueError(f"`shrinkage` must be a finite number, at least 0, got {self.shrinkage!r}")
+        if not (self.group_critic is None or isinstance(self.group_critic, bool)):
+            raise ValueError(
+                f"`group_critic` must be True, False or None (True if groups are known), got {self.group_critic!r}"
+            )
+        if not (self.discount_time is None or self.discount_time is False or is_positive(self.discount_time)):
+            raise ValueError(
+                "`discount_time` must be a positive number, None (the environment's, if it has one) or False (none), "
+                f"got {self.discount_time!r}"
+            )
+        if self.env is None and not hasattr(self, "observation_space"):  # load() without environment knows the space
+            raise ValueError("`env` must be an environment, a VecEnv or the id of a registered environment, got None")
 
     @property
     def _n_values(self) -> int:
@@ -110,41 +130,42 @@ class GroupRobustMixin(OnPolicyAlgorithm):
 
     @property
     def _elapsed_discount(self) -> bool:
-        return self.discount_time is not None and self.discount_time is not False
+        return self.adopted_discount_time is not None and self.adopted_discount_time is not False
 
     def _read_env(self, env: VecEnv | None, restored: bool) -> _EnvFacts:
         """
         :param env: Environments
         :param restored: Whether this model comes from a file, or has trained already
         :return: What the environments state, completed by what the model knows
-        :raises ValueError: If the environments name other groups than the model knows, or an attribute is out of range
+        :raises ValueError: If the environments name other groups than the model knows, an attribute is out of range, or masks
+            do not reach the policy as they are
         """
+        check_masks_are_raw(self.policy_class, env)
         names = env_attribute(env, "group_names")
-        known = None if self.group_names is None else tuple(self.group_names)  # a list if read from a file
+        known = None if self.group_names is None else checked_names(self.group_names)  # a list if read from a file
         if names is None:
             names = known
         elif known is None and restored and self.group_state is not None:
             raise ValueError(f"`group_names` of the environment are {names}, but this model was trained without names")
-        elif known is not None and known != tuple(names):
+        elif known is not None and known != checked_names(names):
             raise ValueError(f"`group_names` of the environment are {names}, but must be those of the model, {known}")
 
-        discount_time = env_attribute(env, "discount_time") if self.discount_time is None else self.discount_time
-        if not (discount_time is None or discount_time is False or _is_positive(discount_time)):
-            raise ValueError(
-                "`discount_time` must be a positive number, None (the environment's, if it has one) or False (none), "
-                f"got {discount_time!r}"
-            )
+        discount_time = self.discount_time
+        if discount_time is None:
+            discount_time = self.adopted_discount_time if env is None else env_attribute(env, "discount_time")
+        if not (discount_time is None or discount_time is False or is_positive(discount_time)):
+            raise ValueError(f"`discount_time` of the environment must be a positive number, got {discount_time!r}")
         scale = env_attribute(env, "performance_scale")
-        if not (scale is None or _is_positive(scale)):
+        if not (scale is None or is_positive(scale)):
             raise ValueError(f"`performance_scale` of the environment must be a positive number, got {scale!r}")
         return _EnvFacts(
-            group_names=None if names is None else _checked_names(names),
+            group_names=None if names is None else checked_names(names),
             discount_time=discount_time,
             performance_scale=self.performance_scale if scale is None else float(scale),
         )
 
     def _adopt(self, facts: _EnvFacts) -> None:
-        self.group_names, self.discount_time, self.performance_scale = facts
+        self.group_names, self.adopted_discount_time, self.performance_scale = facts
 
     def _choose_critic(self, restored: bool) -> None:
         """
@@ -172,7 +193,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         """
         See the parent.
 
-        :raises ValueError: If the environment names other groups than this model's
+        :raises ValueError: If the environment names other groups than this model's, or corrupts the masks that it reads
         """
         env = self._wrap_env(env, self.verbose)
         facts = self._read_env(env, restored=True)
@@ -236,7 +257,8 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         if self.group_critic and vec_normalize is not None:
             buffer.reward_factors[buffer.pos] = reward_factors(rewards, vec_normalize)
         if step.elapsed is not None:
-            buffer.discounts[buffer.pos] = elapsed_discounts(step.elapsed, float(self.discount_time))  # type: ignore[arg-type]
+            discount_time = float(self.adopted_discount_time)  # type: ignore[arg-type]
+            buffer.discounts[buffer.pos] = elapsed_discounts(step.elapsed, discount_time)
         if self.group_critic or self._elapsed_discount:
             timed_out = np.array([infos[env].get("TimeLimit.truncated", False) for env in finished], dtype=bool)
             if timed_out.any():
@@ -344,19 +366,3 @@ class GroupRobustMixin(OnPolicyAlgorithm):
             for key, value in group_log(performance, weights, self.current_lam(), self.group_names).items():
                 self.logger.record(key, value)
         super().dump_logs(iteration)
-
-
-def _is_positive(value: Any) -> bool:
-    """Whether a value is a positive, finite number."""
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and bool(0 < value < np.inf)
-
-
-def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
-    """
-    :raises ValueError: If names are not distinct, non-empty strings
-    """
-    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"`group_names` must be a sequence of non-empty strings, got {names!r}")
-    if len(names) == 0 or len(set(names)) < len(names):
-        raise ValueError(f"`group_names` must hold at least one name, and none twice, got {names!r}")
-    return tuple(names)

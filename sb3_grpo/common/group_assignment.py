@@ -8,6 +8,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.core import ActType, ObsType
 
+from sb3_grpo.common.checks import checked_names
+
 
 class GroupAssignment(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.utils.RecordConstructorArgs):
     """
@@ -24,8 +26,8 @@ class GroupAssignment(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.utils
         The id is an integer from 0 to G - 1, or -1 for none
     :param per: Whether an ``"episode"`` or a ``"step"`` belongs to a group
     :param group_names: Names of the groups. Without names, ids may appear as training goes, but there is no group critic
-    :raises ValueError: If ``per`` is neither, or the environment names groups of its own and ``group_names`` is missing;
-        in ``reset`` and ``step`` if ``fn`` returns anything but such an id
+    :raises ValueError: If ``fn`` cannot be called, ``per`` is neither, or the names are no sequence of distinct, non-empty
+        strings; in ``reset`` and ``step`` if ``fn`` returns anything but such an id
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class GroupAssignment(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.utils
     ):
         gym.utils.RecordConstructorArgs.__init__(self, fn=fn, per=per, group_names=group_names)
         super().__init__(env)
+        if not callable(fn):
+            raise ValueError(f"`fn` must be a function (observation, action, info, episode) -> id, got {fn!r}")
         if per not in ("episode", "step"):
             raise ValueError(f"`per` must be 'episode' or 'step', got {per!r}")
         self.fn = fn
         self.per = per
         #: Hides the names of the environment, whose groups are replaced
-        self.group_names = None if group_names is None else tuple(group_names)
+        self.group_names = None if group_names is None else checked_names(group_names)
         self._episode = -1
         self._group_id = -1
         self._observation: Any = None

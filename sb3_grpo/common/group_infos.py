@@ -37,6 +37,11 @@ def read_group_infos(
     :raises ValueError: If a key is missing where it is required, or in some environments only, or holds what it must not;
         the message names the key, the environment, the value and what is accepted
     """
+    if elapsed_required and len(infos) == 0:
+        raise ValueError(
+            "The infos of a step are empty, but because of `discount_time` must hold info['elapsed'], the simulated time this "
+            "step took, of every environment (`discount_time=False` discounts by steps)"
+        )
     ids = _column(infos, "group_id", ids_required, "the group of the unit that this step concerned, -1 for none")
     rewards = _column(infos, "group_rewards", False, "the reward split by group")
     exposure = _column(infos, "group_exposure", False, "the demand of each group that was decided in this step")

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from torch import nn
 
 _INVALID_LOGIT = -1e8
@@ -60,9 +62,10 @@ class ObservationMaskMixin(BasePolicy):
     valid action, 0 for an invalid one. Goes before the policy in the list of base classes.
 
     Unlike masks handed over separately, this one is there wherever the observation is: in ``predict()``, in evaluation, in RL
-    Zoo's enjoy. Do not normalise such observations with ``VecNormalize(norm_obs=True)``: the mask must stay 0 and 1.
+    Zoo's enjoy. The mask must stay 0 and 1: group-robust algorithms refuse ``VecNormalize(norm_obs=True)``.
 
-    :raises ValueError: If the actions are not Discrete(n), or the observation is not a flat Box of more than n entries
+    :raises ValueError: If the actions are not Discrete(n), or the observation is not a flat Box of more than n entries of
+        which the last n have the limits 0 and 1
     """
 
     def _build(self, lr_schedule: Schedule) -> None:
@@ -71,13 +74,32 @@ class ObservationMaskMixin(BasePolicy):
         if not isinstance(actions, spaces.Discrete):
             raise ValueError(f"action_space: got {actions}, expected Discrete(n) for a policy that reads a mask")
         flat = isinstance(observations, spaces.Box) and len(observations.shape) == 1 and observations.shape[0] > actions.n
+        expected = f"expected a flat Box whose last {actions.n} entries are the mask, with limits 0 and 1"
         if not flat:
-            raise ValueError(
-                f"observation_space: got {observations}, expected a flat Box whose last {actions.n} entries are the mask"
-            )
+            raise ValueError(f"observation_space: got {observations}, {expected}")
+        low, high = observations.low[-actions.n :], observations.high[-actions.n :]  # type: ignore[attr-defined]
+        if not (np.all(low == 0) and np.all(high == 1)):
+            raise ValueError(f"observation_space: got limits {low} and {high} of the last {actions.n} entries, {expected}")
         self.mlp_extractor: Any = _MaskPassingExtractor(self.mlp_extractor, int(actions.n))
         self.action_net: Any = _MaskedLogits(self.action_net, int(actions.n))
 
 
 class MaskedActorCriticPolicy(ObservationMaskMixin, ActorCriticPolicy):
     """``ActorCriticPolicy`` restricted to the valid actions, see :class:`ObservationMaskMixin`."""
+
+
+def check_masks_are_raw(policy_class: type[BasePolicy], vec_env: VecEnv | None) -> None:
+    """
+    :param policy_class: Policy
+    :param vec_env: Environments it is to act in, or None
+    :raises ValueError: If the policy reads a mask from observations that ``VecNormalize`` changes
+    """
+    if not issubclass(policy_class, ObservationMaskMixin):
+        return
+    while isinstance(vec_env, VecEnvWrapper):
+        if isinstance(vec_env, VecNormalize) and vec_env.norm_obs:
+            raise ValueError(
+                f"VecNormalize: got norm_obs=True around the environments of a {policy_class.__name__}, which reads the mask "
+                "of valid actions from the observation; expected norm_obs=False (rewards may be normalised)"
+            )
+        vec_env = vec_env.venv

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sb3_grpo.common.checks import is_number
+
 #: State of an objective between updates: plain arrays, so that it is saved with the model
 ObjectiveState = dict[str, np.ndarray]
 
@@ -101,12 +103,12 @@ class Minimax:
     floor: float = 0.05
 
     def __post_init__(self) -> None:
-        if not self.eta >= 0:
-            raise ValueError(f"`eta` of objective 'minimax' must be at least 0, got {self.eta}")
-        if not 0 < self.forgetting <= 1:
-            raise ValueError(f"`forgetting` of objective 'minimax' must be in (0, 1], got {self.forgetting}")
-        if not 0 <= self.floor <= 1:
-            raise ValueError(f"`floor` of objective 'minimax' must be in [0, 1], got {self.floor}")
+        if not (is_number(self.eta) and self.eta >= 0):
+            raise ValueError(f"`eta` of objective 'minimax' must be a finite number, at least 0, got {self.eta!r}")
+        if not (is_number(self.forgetting) and 0 < self.forgetting <= 1):
+            raise ValueError(f"`forgetting` of objective 'minimax' must be in (0, 1], got {self.forgetting!r}")
+        if not (is_number(self.floor) and 0 <= self.floor <= 1):
+            raise ValueError(f"`floor` of objective 'minimax' must be in [0, 1], got {self.floor!r}")
 
     def __call__(
         self, performance: np.ndarray, state: ObjectiveState, *, scale: float, reference: np.ndarray | float
@@ -140,7 +142,7 @@ def make_objective(objective: str, objective_kwargs: dict[str, Any] | None = Non
     :return: The objective
     :raises ValueError: If the name or a parameter is unknown, or a parameter is out of range
     """
-    if objective not in OBJECTIVES:
+    if not isinstance(objective, str) or objective not in OBJECTIVES:
         raise ValueError(f"`objective` must be one of {sorted(OBJECTIVES)}, got {objective!r}")
     try:
         return OBJECTIVES[objective](**(objective_kwargs or {}))
