@@ -257,13 +257,15 @@ def make_heuristic(name: str, env: Any) -> HeuristicPolicy:
 
     :param name: a key of :data:`HEURISTICS`
     :param env: a hospital environment, possibly wrapped
-    :raises ValueError: if there is no such rule, or no tuned thresholds for this hospital
+    :raises ValueError: if there is no such rule, no tuned thresholds for this hospital, or the environment is no hospital
     """
     order = name.removesuffix("-tuned")
     if name not in HEURISTICS:
         raise ValueError(f"heuristic: got {name!r}, expected one of {sorted(HEURISTICS)}")
-    unwrapped = env.unwrapped
-    scenario = unwrapped.scenario
+    unwrapped = getattr(env, "unwrapped", None)
+    scenario = getattr(unwrapped, "scenario", None)
+    if unwrapped is None or not isinstance(scenario, Scenario):
+        raise ValueError(f"env: got {env!r}, expected a hospital environment such as Hospital-Urban-v0")
     escalation = Escalation.tuned(scenario) if order != name else None
     return HeuristicPolicy(scenario, RULES[order](scenario), escalation, unwrapped.simulator.grouping)
 

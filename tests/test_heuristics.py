@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -147,6 +148,10 @@ def test_unknown_rules_are_named() -> None:
         make_heuristic("luck", HospitalEnv())
     with pytest.raises(ValueError, match="no tuned thresholds for 'Mine'"):
         make_heuristic("triage-tuned", HospitalEnv(replace(URBAN, name="Mine")))
+    for other in (gym.make("CartPole-v1"), "CartPole-v1"):
+        with pytest.raises(ValueError, match=r"env: got .*CartPole-v1.*, expected a hospital environment"):
+            make_heuristic("triage", other)
+    assert make_heuristic("triage", gym.make("Hospital-Urban-v0")).layout.n_groups == 4
 
 
 @pytest.mark.parametrize("name", sorted(HEURISTICS))
