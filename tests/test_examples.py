@@ -1,5 +1,6 @@
 """The examples of the documentation run."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -14,3 +15,9 @@ def test_cartpole_groups(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     printed = capsys.readouterr().out
     for word in ("left", "right", "worst group", "lam=0)", "lam=0.5)"):
         assert word in printed
+    for lam in ("0", "0.5"):
+        row = next(line for line in printed.splitlines() if f"lam={lam})" in line)
+        cells = [cell.strip() for cell in re.split("[│|]", row.split(f"lam={lam})")[1])][1:5]
+        left, right, worst, gap = map(float, cells)  # returns of CartPole: at least one step, at most 500
+        assert 1 <= left <= 500 and 1 <= right <= 500
+        assert worst == min(left, right) and gap == pytest.approx(abs(left - right), abs=1)  # numbers are rounded

@@ -35,6 +35,10 @@ def dict_with_groups() -> VecEnv:
     return make_vec_env(lambda: DictEnv(SharedEnv()), n_envs=2, seed=3)
 
 
+def dicts_normalised() -> VecEnv:
+    return VecNormalize(make_vec_env(lambda: DictEnv(SharedEnv()), n_envs=4, seed=3), norm_obs_keys=["a"])
+
+
 CASES: dict[str, tuple[Callable[[], VecEnv], dict[str, Any]]] = {
     "one environment": (cartpole, {}),
     "four, VecNormalize, every option": (
@@ -44,6 +48,7 @@ CASES: dict[str, tuple[Callable[[], VecEnv], dict[str, Any]]] = {
     "continuous actions, odd last minibatch, time limits": (pendulum, dict(batch_size=45, n_steps=101)),
     "group items": (with_groups, {}),
     "Dict observations": (dict_with_groups, dict(policy="MultiInputPolicy")),
+    "Dict observations, VecNormalize, four": (dicts_normalised, dict(policy="MultiInputPolicy")),
     "no standardisation": (cartpole, dict(normalize_advantage=False)),
 }
 
@@ -70,7 +75,7 @@ def test_lam_zero_with_scalar_critic_is_ppo(case: str) -> None:
     assert_same(trained(PPO, make_env, **kwargs), trained(GroupRobustPPO, make_env, lam=0, group_critic=False, **kwargs))
 
 
-@pytest.mark.parametrize("case", ["group items", "Dict observations"])
+@pytest.mark.parametrize("case", ["group items", "Dict observations", "Dict observations, VecNormalize, four"])
 def test_weights_of_one_change_nothing(case: str) -> None:
     """The path that standardises in the buffer and then weights is exact too: a schedule that is 0 now, and weights of 1."""
     make_env, kwargs = CASES[case]
