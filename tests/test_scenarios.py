@@ -80,22 +80,71 @@ def test_intersectional_groups() -> None:
         ("severity_mix", "mixed", "severity_mix: got 'mixed'.*uclh_admitted"),
         ("requests_per_day", -1.0, "requests_per_day: got -1.0"),
         ("requests_per_day", float("nan"), "requests_per_day: got nan"),
-        ("profile", "mars", "profile: got 'mars'.*england"),
+        ("requests_per_day", 20_000, r"requests_per_day: got 20000, expected .*\[0, 10000\]"),
+        ("requests_per_day", 10**400, "requests_per_day: got 1000"),
+        ("burn_in_hours", 1e6, r"burn_in_hours: got 1000000.0, expected .*\[0, 100000\]"),
+        ("horizon_hours", 1e6, r"horizon_hours: got 1000000.0, expected .*\[1, 100000\]"),
+        (
+            "ramp",
+            ((0.0, 5000.0),),
+            r"requests_per_day: got 28.5, .*ramp \(5000\).* = 672 is 3.99e\+06 requests .*at most 2000000",
+        ),
+        ("profile", "mars", "profile: got 'mars', expected england or uihc or flat$"),
+        ("profile", np.full((7, 24), 1 / 168), r"profile: got (?s:.*), expected england or uihc or flat$"),
         ("service_law", "pareto", "service_law: got 'pareto', expected lognormal or exponential"),
         ("alternative_bed", "sofa", "alternative_bed: got 'sofa'"),
         ("capacity_changes", ((10.0, 5.0, 0.0, 1.0),), "capacity_changes: got"),
         ("capacity_changes", ((0.0, 5.0, 3.0, 1.0),), "capacity_changes: got"),
+        (
+            "capacity_changes",
+            ((0.0, 5.0, 0.0, -6.5),),
+            r"capacity_changes: got \(0.0, 5.0, 0.0, -6.5\), .*whole number of beds",
+        ),
+        (
+            "capacity_changes",
+            ((0.0, 5.0, 1.0, -23.0),),
+            r"with -1 beds of type 1 at hour 0, expected at least 0 of beds = \(80",
+        ),
+        ("capacity_changes", ((0, 9, 2, -10), (5, 6, 2, -9), (6, 9, 2, 3)), "with -1 beds of type 2 at hour 5"),
         ("ramp", ((4.0, 1.0), (3.0, 1.0)), "ramp: got days"),
         ("equipment_in_maintenance", 23, "equipment_in_maintenance: got 23, expected at most equipment = 22"),
         ("maintenance_hours", 80.0, "maintenance_hours: got 80.0"),
         ("horizon_hours", 100.0, "horizon_hours: got 100.0, expected more than .* = 120"),
         ("wait_reserve", True, "wait_reserve: got True"),
+        ("beds", ("1", "2", "3"), r"beds: got \('1', '2', '3'\), expected beds by type: numbers"),
+        ("beds", (True, 2, 3), r"beds: got \(True, 2, 3\), expected .*numbers"),
+        ("beds", b"123", "beds: got b'123'"),
+        ("absence", "0.1", "absence: got '0.1', expected .*a number"),
+        (
+            "critical_in_ward",
+            (10.0, 1.2),
+            r"critical_in_ward: got \(10.0, 1.2\), .*benefit in \[0, 1\] and one on the stay > 0",
+        ),
+        ("child_in_general", (0.5, 0.0), r"child_in_general: got \(0.5, 0.0\)"),
+        ("adult_in_paediatric", (1.1, 1.0), r"adult_in_paediatric: got \(1.1, 1.0\)"),
         ("name", "", "name: got ''"),
+        ("name", "../up", r"name: got '../up', expected 1 to 100 letters, digits, spaces, '-', '_' and '\.'"),
+        ("name", ".hidden", "name: got '.hidden'"),
+        ("name", "a\n", "name: got 'a.n'"),
+        ("name", 5, "name: got 5"),
     ],
 )
 def test_bad_numbers_are_named(key: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(URBAN, **{key: value})
+
+
+def test_good_numbers_are_accepted() -> None:
+    """The edges of what the last test refuses."""
+    for name in ("St. Marys", "-", "Klinik_Süd 2.0"):
+        assert replace(URBAN, name=name).name == name
+    # All 22 paediatric beds closed, by two changes that overlap; the third begins when the first has ended.
+    closed = ((0, 9, 1, -12), (5, 20, 1, -10), (9, 30, 1, -12))
+    assert replace(URBAN, capacity_changes=closed).capacity_changes == tuple(tuple(map(float, row)) for row in closed)
+    numbers: dict[str, Any] = {"beds": np.array([80, 22, 18]), "absence": np.float32(0.5), "nurses": (np.int64(32), 27.0, 21)}
+    mixed = replace(URBAN, **numbers)
+    assert (mixed.beds, mixed.absence, mixed.nurses) == ((80, 22, 18), 0.5, (32, 27, 21))
+    assert replace(URBAN, critical_in_ward=(0.0, 10.0)).critical_in_ward == (0.0, 10.0)
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
@@ -120,13 +169,19 @@ def test_yaml_of_ones_own(tmp_path: Path) -> None:
         ("bedz: [1, 2, 3]\n", "mine.yml: unknown key 'bedz'; known keys are base, name, beds"),
         ("beds: [1, -2, 3]\n", r"mine.yml: beds: got \(1, -2, 3\)"),
         ("base: Moon\n", "mine.yml: base: got 'Moon'"),
+        ("base: [1]\n", r"mine.yml: base: got \[1\], expected one of"),
+        ("beds: [yes, 2, 3]\n", r"mine.yml: beds: got \(True, 2, 3\)"),
+        ("name: Mine\nbeds: [1, 2, 3]\nname: Yours\n", "mine.yml: line 3: the key 'name' occurs twice"),
+        ("name: 2024-13-45\n", "mine.yml: month must be"),
+        ("name: Spital Z\udcfcrich\n", "mine.yml, line 1: got the byte 0xfc; accepted: text in UTF-8"),
+        ("base: Rural\nname: a/b\n", "mine.yml: name: got 'a/b'"),
         ("- 1\n", "mine.yml: expected a mapping"),
         ("beds: [1,\n", "mine.yml: not valid YAML"),
     ],
 )
 def test_bad_yaml_is_named(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(ValueError, match=message):
         Scenario.from_yaml(str(path))
 
