@@ -94,7 +94,8 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
     v0: first version.
 
     :param scenario: a :class:`~hospital_gym.scenarios.Scenario`, the name of one, or the path of a YAML file
-    :param arrivals: path of a CSV file of arrivals to replay, or None to draw them
+    :param arrivals: path of a CSV file of arrivals to replay, or None to draw them. The attribute `arrival_windows` is the
+        number of different episodes in it; those beyond replay the same hours again
     :param group_by: attributes (`age_band`, `sex`, `quintile`, `severity`) whose combinations are the groups; None for the
         published four: pediatric, adult, elderly (non-critical) and critical
     :param render_mode: `"rgb_array"` for a picture, `"ansi"` for text, or None
@@ -121,6 +122,7 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         _check_whole("episode_stride", episode_stride, 1)
         self.scenario = load_scenario(scenario)
         self.simulator = Simulator(self.scenario, group_by, None if arrivals is None else read_arrivals(arrivals))
+        self.arrival_windows = self.simulator.arrival_windows
         self.group_names = self.simulator.grouping.names
         self.discount_time = self.scenario.discount_time
         self.render_mode = render_mode

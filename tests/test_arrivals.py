@@ -11,6 +11,7 @@ import csv
 import gzip
 import os
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -33,8 +34,10 @@ from hospital_gym.arrivals import (
     read_arrivals,
     replay_window,
 )
+from hospital_gym.hospital_env import HospitalEnv
 from hospital_gym.replay import window_starts
 from hospital_gym.scenarios import SCENARIOS
+from hospital_gym.simulator.simulator import Simulator
 
 DATA = os.environ.get("HOSPITAL_GYM_DATA")
 needs_data = pytest.mark.skipif(DATA is None, reason="HOSPITAL_GYM_DATA is not set: no recorded data to test on")
@@ -525,6 +528,27 @@ def test_replayed_time_stamps_keep_their_attributes(tmp_path: Path) -> None:
     assert rng.random() == np.random.default_rng(0).random()
     replayed.age[0] = 1  # a copy: the file stays as it is
     assert file.age[inside[0]] == inside[0] % 100
+
+
+def test_a_file_without_one_episode_is_refused_at_once(tmp_path: Path) -> None:
+    """Rural plays 168 hours of warm-up and 1008 of control; the file's first Monday is 144 hours after its beginning."""
+    begin = datetime(2024, 3, 5)
+    short = hourly_file(tmp_path, begin, [1] * (144 + 1176 - 1), "short.csv")
+    message = r"short\.csv: has 1319 hours of arrivals, 1175 of them from the first Monday 00:00 on; one episode needs 1176"
+    with pytest.raises(ValueError, match=message):
+        HospitalEnv("Rural", arrivals=str(short))
+    with pytest.raises(ValueError, match="one episode needs 1176"):
+        Simulator(SCENARIOS["Rural"], arrivals=read_arrivals(short))
+    for n_windows in (1, 2):
+        file = hourly_file(tmp_path, begin, [1] * (144 + n_windows * 1176))
+        assert HospitalEnv("Rural", arrivals=str(file)).arrival_windows == n_windows
+    # Hours are counted as the episode plays them: half an hour of warm-up or control needs the whole hour.
+    longer = replace(SCENARIOS["Rural"], burn_in_hours=167.5, horizon_hours=1008.5)
+    with pytest.raises(ValueError, match="one episode needs 1177"):
+        HospitalEnv(longer, arrivals=str(hourly_file(tmp_path, begin, [1] * (144 + 1176))))
+    assert HospitalEnv("Rural").arrival_windows is None
+    with pytest.raises(ValueError, match="arrivals: got 5"):
+        HospitalEnv("Rural", arrivals=5)  # type: ignore[arg-type]
 
 
 def test_too_short_a_file_is_refused(tmp_path: Path) -> None:

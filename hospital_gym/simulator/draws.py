@@ -14,7 +14,7 @@ from scipy.special import ndtri
 from hospital_gym.arrival_files import ArrivalFile
 from hospital_gym.arrivals import draw_arrival_times, hourly_rates
 from hospital_gym.groups import Grouping
-from hospital_gym.replay import replay_window
+from hospital_gym.replay import replay_window, window_starts
 from hospital_gym.scenarios import Scenario
 from hospital_gym.simulator.layout import CRITICAL, IN_BED, N_BEDS, PATIENT, SHIFT_HOURS, roster_start, shift_kind
 
@@ -49,6 +49,25 @@ def episode_streams(seed: int, episode: int) -> dict[str, np.random.Generator]:
     }
 
 
+def episode_hours(scenario: Scenario) -> tuple[int, int]:
+    """First hour of an episode on the simulator's clock and its number of hours, warm-up included: whole hours.
+
+    :param scenario: the hospital
+    """
+    start = -int(np.ceil(scenario.burn_in_hours))
+    return start, int(np.ceil(scenario.horizon_hours)) - start
+
+
+def count_windows(scenario: Scenario, arrivals: ArrivalFile) -> int:
+    """How many episodes a file of arrivals holds; episode k and episode k plus this number replay the same hours.
+
+    :param scenario: the hospital
+    :param arrivals: what is replayed
+    :raises ValueError: if it holds none, naming the file and the hours needed
+    """
+    return len(window_starts(arrivals, *episode_hours(scenario)))
+
+
 def draw_episode(
     scenario: Scenario, grouping: Grouping, seed: int, episode: int, arrivals: ArrivalFile | None = None
 ) -> Draws:
@@ -61,8 +80,7 @@ def draw_episode(
     :param arrivals: replay these instead of drawing arrival times; attributes they record replace the drawn ones
     """
     streams = episode_streams(seed, episode)
-    start = -int(np.ceil(scenario.burn_in_hours))
-    n_hours = int(np.ceil(scenario.horizon_hours)) - start
+    start, n_hours = episode_hours(scenario)
     replay = None
     if arrivals is None:
         ramp = scenario.ramp or None

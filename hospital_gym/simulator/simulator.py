@@ -13,7 +13,7 @@ from hospital_gym.observation import ObservationLayout
 from hospital_gym.records import OUTCOMES, RECORD_DTYPE
 from hospital_gym.scenarios import Scenario
 from hospital_gym.simulator import kernel
-from hospital_gym.simulator.draws import Draws, draw_episode
+from hospital_gym.simulator.draws import Draws, count_windows, draw_episode
 from hospital_gym.simulator.layout import (
     DIED,
     DISCHARGED,
@@ -69,13 +69,15 @@ class Simulator:
 
     :param scenario: the hospital
     :param group_by: see :class:`hospital_gym.groups.Grouping`
-    :param arrivals: replay these arrivals instead of drawing them
+    :param arrivals: replay these arrivals instead of drawing them; ``arrival_windows`` says how many episodes they hold
+    :raises ValueError: if they do not hold one episode
     """
 
     def __init__(self, scenario: Scenario, group_by: Sequence[str] | None = None, arrivals: ArrivalFile | None = None) -> None:
         self.scenario = scenario
         self.grouping = Grouping(scenario, group_by)
         self.arrivals = arrivals
+        self.arrival_windows = None if arrivals is None else count_windows(scenario, arrivals)
         n_groups = len(self.grouping.names)
         self.layout = ObservationLayout(n_groups)
         self.observation = np.zeros(self.layout.size, dtype=np.float32)
