@@ -49,6 +49,11 @@ def error_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["demo", "--scenario", "{tmp}/bad.yml"], ["--scenario", "bad.yml", "unknown key 'bedz'", "beds"]),
         (["demo", "--arrivals", "no.csv"], ["--arrivals", "'no.csv'", "a CSV file that exists"]),
         (["demo", "--arrivals", "{tmp}/bad.csv"], ["--arrivals", "bad.csv"]),
+        (["demo", "--arrivals", "{tmp}/short.csv"], ["--arrivals", "short.csv: has 24 hours of arrivals", "needs 672"]),
+        (["demo", "--arrivals", "{tmp}/latin.csv"], ["--arrivals", "latin.csv, line 2: got the byte 0xfc", "UTF-8"]),
+        (["demo", "--arrivals", "{tmp}/fake.csv.gz"], ["--arrivals", "fake.csv.gz", "a whole gzip file"]),
+        (["demo", "--scenario", "{tmp}/latin.yml"], ["--scenario", "latin.yml, line 1: got the byte 0xfc", "UTF-8"]),
+        (["demo", "--scenario", "{tmp}/base.yml"], ["--scenario", "base.yml: base: got [1]"]),
         (["demo", "--out", "{tmp}/file/folder"], ["--out", "file/folder", "a folder that can be written"]),
         (["demo", "--nonsense"], ["--nonsense"]),
         (["heuristics", "--reference", "guess"], ["--reference", "'guess'", "triage"]),
@@ -61,6 +66,11 @@ def test_bad_options(words: list[str], parts: list[str], tmp_path: Path, capsys:
     (tmp_path / "bad.yml").write_text("bedz: [1, 2, 3]\n")
     (tmp_path / "bad.csv").write_text("arrival_time\n2\n1\n")
     (tmp_path / "file").touch()
+    (tmp_path / "short.csv").write_text("arrival_time\n2\n3\n")
+    (tmp_path / "latin.csv").write_bytes(b"arrival_time\n\xfc\n")
+    (tmp_path / "fake.csv.gz").write_bytes(b"arrival_time\n1\n")
+    (tmp_path / "latin.yml").write_bytes(b"name: Z\xfcrich\n")
+    (tmp_path / "base.yml").write_text("base: [1]\n")
     message = error_of([word.replace("{tmp}", str(tmp_path)) for word in words], capsys)
     assert all(part in message for part in parts), message
 
@@ -103,7 +113,7 @@ def test_demo_writes_everything(finished: Path) -> None:
     assert (finished / "comparison.png").read_bytes().startswith(b"\x89PNG")
     result = json.loads((finished / "comparison.json").read_text())
     assert result["episodes"] == 2 and result["seeds"]["training"] == 0 and result["seeds"]["evaluation"] >= 2**32
-    assert result["hospital"]["environment"] == "Hospital-Rural-v0"
+    assert result["hospital"]["environment"] == "Hospital-Rural-v0" and result["arrival_windows"] is None
     comparison = result["comparison"]
     names = [policy["name"] for policy in comparison["policies"]]
     variants = [*MODELS, *(f"{name}-most-likely" for name in MODELS)]
@@ -126,7 +136,8 @@ def test_demo_trains_what_it_says(finished: Path) -> None:
     """Same data, same discount, the only difference is lam and the group critic; both can be loaded and used."""
     models = {name: GroupRobustPPO.load(finished / f"{name}.zip", device="cpu") for name in MODELS}
     assert (models["ppo"].lam, models["group_robust_ppo"].lam) == (0.0, 0.3)
-    assert models["ppo"].discount_time == models["group_robust_ppo"].discount_time
+    discount_times = {model.adopted_discount_time for model in models.values()}
+    assert discount_times == {hospitals("Rural")[0].scenario.discount_time}
     assert {model.num_timesteps for model in models.values()} == {2048}  # 512 is rounded up to one rollout of 16 x 128
 
 
@@ -162,6 +173,26 @@ def test_interruption_and_going_on(tmp_path: Path) -> None:
     assert main(command[3:]) == 0
     assert (tmp_path / "ppo.zip").read_bytes() == kept
     assert sorted(path.name for path in tmp_path.iterdir()) == RESULTS
+
+
+def test_replayed_arrivals_repeat_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Three episodes of a file with two windows (Rural plays seven weeks): the third replays the hours of the first."""
+    file = tmp_path / "fourteen_weeks.csv"
+    file.write_text("Count\n" + "1\n0\n" * (7 * 168))
+    words = ["--scenario", "Rural", "--episodes", "3", "--arrivals", str(file)]
+    assert main(["heuristics", *words]) == 0
+    note = "Rural: fourteen_weeks.csv holds 2 different windows of arrivals; episodes beyond that number, and training, repeat"
+    assert note in capsys.readouterr().out
+    out = tmp_path / "out"
+    assert main(["demo", *words, "--steps", "512", "--out", str(out)]) == 0
+    assert note in capsys.readouterr().out
+    assert json.loads((out / "comparison.json").read_text())["arrival_windows"] == 2
+    with (out / "records.csv").open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["policy"] == "triage" and float(row["arrival"]) >= 0]
+    episodes = [[row for row in rows if row["episode"] == str(number)] for number in range(3)]
+    hours = [sorted(int(float(row["arrival"])) for row in rows_of_one) for rows_of_one in episodes]
+    assert hours[0] == hours[2] == list(range(0, 1008, 2))
+    assert [row["age"] for row in episodes[0]] != [row["age"] for row in episodes[2]]  # drawn anew
 
 
 def test_heuristics_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

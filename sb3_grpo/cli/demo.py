@@ -171,6 +171,8 @@ class HospitalDemo:
         """
         self.rules, missing = rules_for(self.hospital)
         self.group_first = group_first_rules(self.hospital)
+        if self.hospital.replay_note is not None:
+            self._say(self.hospital.replay_note)
         for name in missing:
             self._say(f"{self.hospital.name}: no thresholds were tuned for this hospital, so {name} is left out")
         for name in self.models:
@@ -302,6 +304,7 @@ class HospitalDemo:
         return {
             "hospital": hospital_description(self.hospital),
             "episodes": self.n_episodes,
+            "arrival_windows": self.hospital.arrival_windows,
             "policies_in_records_csv": [name for name in (*self.models, _RECORDED_RULE) if name in self.evaluated],
             "seeds": {
                 "training": self.seed,

@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     if args.degenerate:
         rules = [[*names, *DEGENERATE_POLICIES] for names in rules]
     console = Console(width=None if sys.stdout.isatty() else 120)
+    for note in filter(None, (hospital.replay_note for hospital in hospitals)):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     evaluated: list[dict[str, EpisodeSet]] = [{} for _ in hospitals]
     sections: dict[int, str] = {}
     try:

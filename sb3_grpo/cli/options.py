@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -37,6 +37,7 @@ class Hospital:
     :param scenario: its numbers
     :param file: the YAML file it was read from; None for one of the four
     :param arrivals: CSV file of arrivals to replay; None to draw them
+    :param arrival_windows: number of different episodes in that file; None without one
     """
 
     name: str
@@ -44,6 +45,17 @@ class Hospital:
     scenario: Scenario
     file: str | None
     arrivals: str | None
+    arrival_windows: int | None = None
+
+    @property
+    def replay_note(self) -> str | None:
+        """What whoever replays arrivals has to know; None if they are drawn."""
+        if self.arrivals is None:
+            return None
+        return (
+            f"{self.name}: {Path(self.arrivals).name} holds {self.arrival_windows} different windows of arrivals; episodes "
+            "beyond that number, and training, repeat them (what the file does not record is drawn anew)"
+        )
 
     @property
     def env_kwargs(self) -> dict[str, Any]:
@@ -96,11 +108,13 @@ def _read_hospital(name: str, arrivals: str | None) -> Hospital:
         arrivals = str(Path(arrivals).resolve())
     hospital = Hospital(scenario.name, env_id, scenario, name if is_file else None, arrivals)
     try:
-        hospital.make_env().close()
+        env = hospital.make_env()
+        windows = env.get_wrapper_attr("arrival_windows")
+        env.close()
     except (OSError, ValueError) as error:
         option = "--scenario" if arrivals is None else "--arrivals"
         raise UsageError(f"{option}: {_one_line(error)}") from None
-    return hospital
+    return replace(hospital, arrival_windows=windows)
 
 
 def _one_line(error: Exception) -> str:
