@@ -2,12 +2,11 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch as th
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
@@ -24,34 +23,9 @@ class Stopped(Exception):
     """The user asked to stop; what was begun is dropped."""
 
 
-def environment_seeds(seed: int, n_envs: int) -> list[int]:
-    """Seeds of the environments of one training run.
-
-    :param seed: training seed, >= 0
-    :param n_envs: number of environments
-    :return: one seed in [0, 2^32) per environment, always the same for the same training seed
-    """
-    return [int(state) for state in np.random.SeedSequence(seed).generate_state(n_envs, np.uint32)]
-
-
-class _IndependentSeeds(DummyVecEnv):
-    """Environments whose seeds are drawn, see :func:`environment_seeds`, where SB3 counts up from the training seed."""
-
-    def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Called by the algorithm with the training seed; takes effect at the next reset."""
-        if seed is None:
-            return super().seed(None)
-        self._seeds = list(environment_seeds(seed, self.num_envs))
-        return self._seeds
-
-
 @dataclass(frozen=True)
 class TrainJob:
     """Train a :class:`GroupRobustPPO` and save it; ``run`` returns the seconds it took.
-
-    Each environment has a 32-bit seed of its own, drawn from the training seed (:func:`environment_seeds`). So runs with
-    different training seeds, even consecutive ones, see different patients and are independent units of a comparison; with
-    SB3's seeds, training seed + i, runs 0 and 1 of 16 environments would share 15 streams of patients.
 
     :param hospital: where to train
     :param settings: how to train
@@ -82,9 +56,7 @@ class TrainJob:
         :raises Stopped: if the user asked to stop
         """
         began = time.perf_counter()
-        venv: VecEnv = make_vec_env(
-            self.hospital.make_env, n_envs=self.settings.n_envs, seed=self.seed, vec_env_cls=_IndependentSeeds
-        )
+        venv: VecEnv = make_vec_env(self.hospital.make_env, n_envs=self.settings.n_envs, seed=self.seed)
         if self.settings.normalize is not None:
             venv = VecNormalize(venv, gamma=self.settings.algorithm.get("gamma", 0.99), **self.settings.normalize)
         arguments = {**self.settings.arguments(), **self.changes}
