@@ -54,8 +54,8 @@ class EpisodeSet:
 def derived_seed(seed: int, purpose: str) -> int:
     """A seed that no training run can have, the same for everybody who asks for it.
 
-    Training seeds and the seeds of the environments in training (drawn from them by ``sb3-grpo``, seed + i with plain
-    Stable-Baselines3) lie below 2^32; those made here lie above, in a range of their own for each purpose. So the patients that an evaluation draws never occurred in training, whatever was
+    Stable-Baselines3 trains environment i with seed + i, and seeds of training lie below 2^32; those made here lie above, in
+    a range of their own for each purpose. So the patients that an evaluation draws never occurred in training, whatever was
     trained with which seed, and those on which a report rests were not used to choose a model. Recorded arrivals that are
     replayed are the same for every seed: there only what the file does not record about a patient is drawn anew.
 
