@@ -200,7 +200,7 @@ def test_heuristics_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["heuristics", "--scenario", "Rural", "--episodes", "2", "--degenerate", "--markdown", str(file)]) == 0
     assert "first-come" in capsys.readouterr().out
     text = file.read_text()
-    assert text.startswith("## Rural: 2 episodes")
+    assert text.startswith("### Rural: 2 episodes")
     assert "| always-wait |" in text and "| attainable |" in text and "Difference to triage" in text
 
 
