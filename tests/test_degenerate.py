@@ -1,7 +1,9 @@
 """No loophole pays: policies that take one liberty whenever they may are worse than triage with tuned thresholds.
 
-Forty episodes with the same patients for every policy; what is compared is a difference of sums over them. The same is printed
-with intervals by ``sb3-grpo heuristics --degenerate --reference triage-tuned``.
+Forty episodes of a fixed seed with the same patients for every policy; what is compared is a difference of sums over them. On
+a fresh seed a difference as small as the least (refusing the elderly in Pediatric, surge beds in Rural: 0.003 and 0.004, with
+half-widths of 0.005 over 100 episodes) has the other sign in about one of six cases; most others, below one in a thousand.
+``sb3-grpo heuristics --degenerate --reference triage-tuned`` prints them with their intervals.
 """
 
 from functools import cache
@@ -33,7 +35,7 @@ def outcome(hospital: str, policy: str) -> tuple[float, float]:
     return float(efficiency), float(np.min(totals.benefit.sum(axis=0) / totals.demand.sum(axis=0)))
 
 
-@pytest.mark.parametrize("policy", sorted(set(DEGENERATE_POLICIES) - {NEVER_ELDERLY}))
+@pytest.mark.parametrize("policy", sorted(DEGENERATE_POLICIES))
 @pytest.mark.parametrize("hospital", SCENARIOS)
 def test_liberties_cost_efficiency(hospital: str, policy: str) -> None:
     assert outcome(hospital, policy)[0] < outcome(hospital, "triage-tuned")[0]
@@ -41,7 +43,5 @@ def test_liberties_cost_efficiency(hospital: str, policy: str) -> None:
 
 @pytest.mark.parametrize("hospital", SCENARIOS)
 def test_starving_the_elderly_is_seen(hospital: str) -> None:
-    """It may save about as much efficiency as c-mu does, which is the harm to be seen; the worst group shows it at once."""
-    efficiency, worst = outcome(hospital, NEVER_ELDERLY)
-    assert efficiency < outcome(hospital, "c-mu-tuned")[0]
-    assert worst < outcome(hospital, "triage-tuned")[1] - 0.08
+    """It costs little efficiency, for the elderly stay long: the harm that an average hides. The worst group shows it."""
+    assert outcome(hospital, NEVER_ELDERLY)[1] < outcome(hospital, "triage-tuned")[1] - 0.08

@@ -16,7 +16,16 @@ from rich.console import Console
 from sb3_grpo.cli.chart import draw_comparison
 from sb3_grpo.cli.jobs import EvaluateJob, TrainJob
 from sb3_grpo.cli.options import ALL, Hospital, add_hospital_options, make_folder, read_hospitals, whole_number
-from sb3_grpo.cli.output import command_line, file_hash, hospital_description, machine, versions, write_json, write_records
+from sb3_grpo.cli.output import (
+    command_line,
+    file_hash,
+    hospital_description,
+    machine,
+    versions,
+    write_json,
+    write_records,
+    write_text,
+)
 from sb3_grpo.cli.rules import attainable_rates, group_first_rules, rules_for
 from sb3_grpo.cli.tables import markdown_comparison, print_comparison
 from sb3_grpo.cli.workers import Interrupted, Outcome, Workers
@@ -232,7 +241,7 @@ class HospitalDemo:
         attainable = attainable_rates(self.evaluated)
         print_comparison(self.console, comparison, attainable, self.labels, title)
         table = markdown_comparison(comparison, attainable, self.labels)
-        (self.folder / "comparison.md").write_text(f"### {title}\n\n{table}", encoding="utf-8")
+        write_text(self.folder / "comparison.md", f"### {title}\n\n{table}")
         for name, label in self.labels.items():
             share = self.evaluated[name].invalid_actions.sum() / self.evaluated[name].decisions.sum()
             if share > _MANY_INVALID:

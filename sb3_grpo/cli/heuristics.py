@@ -12,6 +12,7 @@ from hospital_gym.degenerate import DEGENERATE_POLICIES
 from hospital_gym.heuristics import HEURISTICS
 from sb3_grpo.cli.jobs import EvaluateJob
 from sb3_grpo.cli.options import ALL, UsageError, add_hospital_options, make_folder, read_hospitals, whole_number
+from sb3_grpo.cli.output import write_text
 from sb3_grpo.cli.rules import attainable_rates, group_first_rules, rules_for
 from sb3_grpo.cli.tables import markdown_comparison, print_comparison
 from sb3_grpo.cli.workers import Interrupted, Workers
@@ -81,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         return interrupted.status
     if args.markdown is not None:
         text = "\n".join(sections[place] for place in sorted(sections))
-        Path(args.markdown).write_text(text, encoding="utf-8")
+        write_text(Path(args.markdown), text)
     return 0
 
 

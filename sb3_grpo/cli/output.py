@@ -33,9 +33,14 @@ _DECIMALS: Final = {"arrival": 3, "age": 1, "target_wait": 2, "wait": 3, "servic
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON at once or not at all: a reader never sees half a file."""
+    """Write JSON, see :func:`write_text`."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text at once or not at all: a reader never sees half a file."""
     with _replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def write_records(path: Path, policies: Mapping[str, EpisodeSet]) -> None:
