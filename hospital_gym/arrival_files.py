@@ -74,6 +74,14 @@ class ArrivalFile:
     service_hours: NDArray[np.float64]
     ignored_columns: tuple[str, ...] = ()
 
+    @property
+    def arrivals_per_day(self) -> float:
+        """Mean arrivals a day over the hours covered."""
+        recorded = self.times if self.counts is None else self.counts
+        assert recorded is not None
+        total = len(recorded) if self.counts is None else int(recorded.sum())
+        return 24.0 * total / self.n_hours
+
 
 def read_arrivals(path: str | Path) -> ArrivalFile:
     """

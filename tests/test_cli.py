@@ -182,7 +182,10 @@ def test_replayed_arrivals_repeat_and_it_is_said(tmp_path: Path, capsys: pytest.
     words = ["--scenario", "Rural", "--episodes", "3", "--arrivals", str(file)]
     assert main(["heuristics", *words]) == 0
     note = "Rural: fourteen_weeks.csv holds 2 different windows of arrivals; episodes beyond that number, and training, repeat"
-    assert note in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert (
+        note in said and "12 arrivals a day, each a patient who needs a bed, are an offered load of 1.44 of all beds" in said
+    )
     out = tmp_path / "out"
     assert main(["demo", *words, "--steps", "512", "--out", str(out)]) == 0
     assert note in capsys.readouterr().out

@@ -38,6 +38,7 @@ class Hospital:
     :param file: the YAML file it was read from; None for one of the four
     :param arrivals: CSV file of arrivals to replay; None to draw them
     :param arrival_windows: number of different episodes in that file; None without one
+    :param arrivals_per_day: mean arrivals a day in that file; None without one
     """
 
     name: str
@@ -46,15 +47,19 @@ class Hospital:
     file: str | None
     arrivals: str | None
     arrival_windows: int | None = None
+    arrivals_per_day: float | None = None
 
     @property
     def replay_note(self) -> str | None:
         """What whoever replays arrivals has to know; None if they are drawn."""
-        if self.arrivals is None:
+        if self.arrivals is None or self.arrivals_per_day is None:
             return None
+        load = self.arrivals_per_day * self.scenario.mean_stay_hours / 24 / sum(self.scenario.beds)
         return (
             f"{self.name}: {Path(self.arrivals).name} holds {self.arrival_windows} different windows of arrivals; episodes "
-            "beyond that number, and training, repeat them (what the file does not record is drawn anew)"
+            "beyond that number, and training, repeat them (what the file does not record is drawn anew). "
+            f"{self.arrivals_per_day:.3g} arrivals a day, each a patient who needs a bed, are an offered load of {load:.2f} "
+            f"of all beds here, which were made for {self.scenario.requests_per_day:.3g} a day"
         )
 
     @property
@@ -109,12 +114,12 @@ def _read_hospital(name: str, arrivals: str | None) -> Hospital:
     hospital = Hospital(scenario.name, env_id, scenario, name if is_file else None, arrivals)
     try:
         env = hospital.make_env()
-        windows = env.get_wrapper_attr("arrival_windows")
+        windows, file = env.get_wrapper_attr("arrival_windows"), env.get_wrapper_attr("simulator").arrivals
         env.close()
     except (OSError, ValueError) as error:
         option = "--scenario" if arrivals is None else "--arrivals"
         raise UsageError(f"{option}: {_one_line(error)}") from None
-    return replace(hospital, arrival_windows=windows)
+    return replace(hospital, arrival_windows=windows, arrivals_per_day=None if file is None else file.arrivals_per_day)
 
 
 def _one_line(error: Exception) -> str:
