@@ -82,7 +82,7 @@ def markdown_comparison(comparison: Comparison, attainable: Attainable, labels: 
 def _markdown(columns: list[str], rows: list[tuple[str, list[Estimate]]], signed: bool) -> str:
     lines = [f"| policy | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for label, estimates in rows:
-        cells = [f"{_number(e.value, signed)} ({_interval(e, signed)})" for e in estimates]
+        cells = [f"{_number(e.value, signed)} ({_interval(e, signed, between=' to ')})" for e in estimates]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -137,8 +137,8 @@ def _number(value: float, signed: bool) -> str:
     return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
-def _interval(estimate: Estimate, signed: bool) -> str:
+def _interval(estimate: Estimate, signed: bool, between: str = "…") -> str:
     if estimate.low != estimate.low:
         return "no interval"
     low, high = (_number(limit, signed).replace("0.", ".", 1) for limit in (estimate.low, estimate.high))
-    return f"{low}…{high}"
+    return f"{low}{between}{high}"
