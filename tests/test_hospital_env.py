@@ -2,8 +2,11 @@
 
 import hashlib
 import multiprocessing
+import os
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -147,6 +150,15 @@ def test_same_seed_same_trajectory_across_processes() -> None:
         elsewhere = pool.map(trajectory_digest, [5, 6])
     assert elsewhere == [trajectory_digest(5), trajectory_digest(6)]
     assert elsewhere[0] != elsewhere[1]
+
+
+def test_uncompiled_code_gives_the_same_trajectory() -> None:
+    """NUMBA_DISABLE_JIT=1 runs the simulator as plain Python, for debugging."""
+    code = "from tests.test_hospital_env import trajectory_digest; print(trajectory_digest(5))"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    root = Path(__file__).parents[1]
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == trajectory_digest(5)
 
 
 def test_snapshot_continues_identically() -> None:

@@ -1,5 +1,6 @@
 """What can be done now, and doing it."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,7 @@ def _spend(hospital: Any, constants: Any, price: float) -> None:
 def _admit(hospital: Any, constants: Any, patients: Any, events: Any, groups: Any, queue: int, bed: int) -> None:
     number = hospital.queue_head[queue]
     patient = patients[number]
-    given = np.exp(-decay_exponent(constants, patient, hospital.time)) * constants.bed_benefit[queue, bed]
+    given = math.exp(-decay_exponent(constants, patient, hospital.time)) * constants.bed_benefit[queue, bed]
     patient.success_chance = constants.success[patient.age_band, patient.severity_arrival] * given
     decide(hospital, constants, patients, groups, number, IN_BED, patient.demand * given)
     patient.bed = bed
@@ -157,7 +158,7 @@ def place_in_bed(hospital: Any, constants: Any, patients: Any, events: Any, numb
 def _transfer(hospital: Any, constants: Any, patients: Any, groups: Any, queue: int) -> None:
     number = hospital.queue_head[queue]
     treated = hospital.time + constants.transfer_hours
-    given = np.exp(-decay_exponent(constants, patients[number], treated)) * constants.transfer_benefit
+    given = math.exp(-decay_exponent(constants, patients[number], treated)) * constants.transfer_benefit
     decide(hospital, constants, patients, groups, number, TRANSFERRED, patients[number].demand * given)
     hospital.slots -= 1.0
     _spend(hospital, constants, constants.transfer_price)

@@ -1,5 +1,6 @@
 """How time passes: arrivals, discharges, what happens to those who wait, shifts, maintenance, capacity, levers."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def schedule_change(hospital: Any, patients: Any, events: Any, number: int) -> N
 @njit
 def refresh_recent(hospital: Any, constants: Any, groups: Any) -> None:
     """Let the observed benefit rates forget the time since they were last touched."""
-    keep = np.exp(-(hospital.time - hospital.recent_time) / constants.rate_memory)
+    keep = math.exp(-(hospital.time - hospital.recent_time) / constants.rate_memory)
     hospital.recent_time = hospital.time
     for g in range(groups.shape[0]):
         groups[g].recent_benefit *= keep

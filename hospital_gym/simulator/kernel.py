@@ -5,6 +5,7 @@ files of the simulator is part of what the entry points close over: a change in 
 """
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def _begin_control(hospital: Any, c: Any, patients: Any, groups: Any) -> None:
         number = hospital.queue_head[queue]
         while number >= 0:
             exponent = decay_exponent(c, patients[number], hospital.time)
-            patients[number].exposure = patients[number].demand * np.exp(-exponent)
+            patients[number].exposure = patients[number].demand * math.exp(-exponent)
             number = patients[number].next_waiting
     hospital.decisions = 0
 

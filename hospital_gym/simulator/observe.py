@@ -1,5 +1,6 @@
 """Writing the observation, in place and in the order of :data:`hospital_gym.observation.FIELDS`."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ def _write_queues(hospital: Any, constants: Any, patients: Any, out: Any) -> int
             target = constants.target[queue % 3]
             head = (hospital.time - patients[hospital.queue_head[queue]].arrival) / target
             mean = max(0.0, hospital.time - hospital.queue_arrivals[queue] / count) / target
-        out[N_CLASSES + queue] = min(20.0, np.log1p(head))
-        out[2 * N_CLASSES + queue] = min(20.0, np.log1p(mean))
+        out[N_CLASSES + queue] = min(20.0, math.log1p(head))
+        out[2 * N_CLASSES + queue] = min(20.0, math.log1p(mean))
     return 3 * N_CLASSES
 
 
@@ -72,11 +73,11 @@ def observe(hospital: Any, constants: Any, patients: Any, groups: Any, nurses: A
     at = _write_beds(hospital, constants, out, at)
     at = _write_levers(hospital, constants, nurses, out, at)
     day, week = _TURN * hospital.time / 24.0, _TURN * hospital.time / 168.0
-    out[at], out[at + 1], out[at + 2], out[at + 3] = np.sin(day), np.cos(day), np.sin(week), np.cos(week)
+    out[at], out[at + 1], out[at + 2], out[at + 3] = math.sin(day), math.cos(day), math.sin(week), math.cos(week)
     mean_a_day = max(1e-9, constants.requests_per_day)
     out[at + 4] = min(100.0, (hospital.next_arrival - hospital.day_ago) / mean_a_day)
     at += 5
-    keep = np.exp(-(hospital.time - hospital.recent_time) / constants.rate_memory)
+    keep = math.exp(-(hospital.time - hospital.recent_time) / constants.rate_memory)
     weight = constants.rate_prior_weight
     for g in range(groups.shape[0]):
         group = groups[g]
