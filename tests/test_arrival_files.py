@@ -7,7 +7,6 @@ Tests on recorded data need ``HOSPITAL_GYM_DATA``, a folder with ``uihc_ed_arriv
 
 import csv
 import gzip
-import os
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -29,19 +28,7 @@ from hospital_gym.hospital_env import HospitalEnv
 from hospital_gym.replay import window_starts
 from hospital_gym.scenarios import SCENARIOS
 from hospital_gym.simulator.simulator import Simulator
-
-DATA = os.environ.get("HOSPITAL_GYM_DATA")
-needs_data = pytest.mark.skipif(DATA is None, reason="HOSPITAL_GYM_DATA is not set: no recorded data to test on")
-
-
-def recorded(name: str) -> Path:
-    assert DATA is not None
-    return Path(DATA) / name
-
-
-# The same examples in every run, and no time limit per example: the machine may be busy.
-steady = settings(derandomize=True, deadline=None, max_examples=60)
-
+from tests.recorded_data import needs_data, recorded, steady
 
 # --- reading files ---
 

@@ -6,12 +6,10 @@ fresh seed. One test needs ``HOSPITAL_GYM_DATA``, a folder with ``nhs_ae_by_hour
 """
 
 import csv
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -26,19 +24,7 @@ from hospital_gym.arrivals import (
     profile_shares,
 )
 from hospital_gym.scenarios import SCENARIOS
-
-DATA = os.environ.get("HOSPITAL_GYM_DATA")
-needs_data = pytest.mark.skipif(DATA is None, reason="HOSPITAL_GYM_DATA is not set: no recorded data to test on")
-
-
-def recorded(name: str) -> Path:
-    assert DATA is not None
-    return Path(DATA) / name
-
-
-# The same examples in every run, and no time limit per example: the machine may be busy.
-steady = settings(derandomize=True, deadline=None, max_examples=60)
-
+from tests.recorded_data import needs_data, recorded, steady
 
 # --- profiles and rates ---
 

@@ -1,9 +1,10 @@
 """No loophole pays: policies that take one liberty whenever they may are worse than triage with tuned thresholds.
 
 Forty episodes of a fixed seed with the same patients for every policy; what is compared is a difference of sums over them. On
-a fresh seed a difference as small as the least (refusing the elderly in Pediatric, surge beds in Rural: 0.003 and 0.004, with
-half-widths of 0.005 over 100 episodes) has the other sign in about one of six cases; most others, below one in a thousand.
-``sb3-grpo heuristics --degenerate --reference triage-tuned`` prints them with their intervals.
+a fresh seed the smallest differences would have the other sign in about one of four cases (refusing the elderly in Pediatric,
+0.003) and one of six (surge beds in Rural, 0.004), two more in one of twenty and of seventy (refusing the elderly in Rural,
+overtime in Pediatric), the rest in at most about one of a hundred: normal approximation from the intervals over 100 episodes
+that ``sb3-grpo heuristics --degenerate --reference triage-tuned`` prints.
 """
 
 from functools import cache

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hospital_gym.degenerate import DEGENERATE_POLICIES
 from hospital_gym.heuristics import (
     HEURISTICS,
     RULES,
@@ -17,7 +16,6 @@ from hospital_gym.heuristics import (
     Situation,
     c_mu_index,
     make_heuristic,
-    triage,
 )
 from hospital_gym.hospital_env import HospitalEnv
 from hospital_gym.observation import ObservationLayout
@@ -166,15 +164,20 @@ def test_every_rule_chooses_valid_actions_only(name: str) -> None:
             break
 
 
-def test_situation_is_what_rules_see() -> None:
-    """A rule of one's own is a function of the situation."""
-    situation = Situation(np.ones((1, 9)), np.ones((1, 9)), np.ones((1, 1)))
-    assert triage(URBAN)(situation).shape == (1, 9)
-    assert sorted(DEGENERATE_POLICIES) == [
-        "always-overtime",
-        "always-surge-beds",
-        "always-transfer",
-        "always-wait",
-        "critical-in-wards",
-        "never-elderly",
-    ]
+def test_a_rule_of_ones_own_is_a_function_of_the_situation() -> None:
+    """Children first: the index sees hours, rates and their mean, and the highest class goes first."""
+    seen: list[Situation] = []
+
+    def children_first(situation: Situation) -> npt.NDArray[np.float64]:
+        seen.append(situation)
+        return np.broadcast_to(np.repeat([2.0, 1.0, 0.0], 3), situation.wait.shape)
+
+    waits = {CHILD_ROUTINE: 3.0, ADULT_CRITICAL: 20.0}
+    rates = [0.9, 0.8, 0.7, 0.6]
+    policy = HeuristicPolicy(URBAN, children_first)
+    assert policy.predict(observation(waits, [ADMIT + q for q in waits], rates=rates))[0] == ADMIT + CHILD_ROUTINE
+    np.testing.assert_allclose(seen[0].wait[0, [CHILD_ROUTINE, ADULT_CRITICAL, ADULT_ROUTINE]], [3.0, 20.0, 0.0], rtol=1e-5)
+    np.testing.assert_allclose(
+        seen[0].rate[0, [CHILD_ROUTINE, ADULT_ROUTINE, ELDERLY_ROUTINE, ADULT_CRITICAL]], rates, rtol=1e-5
+    )
+    assert seen[0].mean_rate == pytest.approx(0.75)

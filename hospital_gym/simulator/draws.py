@@ -16,7 +16,7 @@ from hospital_gym.arrivals import draw_arrival_times, hourly_rates
 from hospital_gym.groups import Grouping
 from hospital_gym.replay import replay_window, window_starts
 from hospital_gym.scenarios import Scenario
-from hospital_gym.simulator.layout import CRITICAL, IN_BED, N_BEDS, PATIENT, SHIFT_HOURS, roster_start, shift_kind
+from hospital_gym.simulator.layout import IN_BED, N_BEDS, PATIENT, SHIFT_HOURS, matched_beds, roster_start, shift_kind
 
 _STREAMS: Final = ("arrivals", "patients", "staff", "equipment", "start")
 _ROW: Final = 13
@@ -184,8 +184,6 @@ def _in_beds(scenario: Scenario, grouping: Grouping, rng: np.random.Generator) -
         factor = float(np.interp(-scenario.burn_in_hours / 24.0, days, factors))
     load = np.minimum(scenario.offered_load * factor, scenario.start_occupancy_cap)
     bed_days = scenario.class_mix * np.asarray(scenario.mean_stay_days)
-    severity_of, age_of = np.meshgrid(np.arange(3), np.arange(3))
-    bed_of = np.where(severity_of == CRITICAL, 2, np.where(age_of == 0, 1, 0))
     parts, first = [], 0
     for bed in range(N_BEDS):
         n = round(float(load[bed]) * scenario.beds[bed])
@@ -193,7 +191,7 @@ def _in_beds(scenario: Scenario, grouping: Grouping, rng: np.random.Generator) -
         first += scenario.beds[bed]
         if n == 0:
             continue
-        kind = _choose(np.where(bed_of == bed, bed_days, 0.0).ravel(), rows[:, 0])
+        kind = _choose(np.where(matched_beds() == bed, bed_days.ravel(), 0.0), rows[:, 0])
         attributes = _attributes(scenario, rows[:, 3:])
         attributes["age_band"], attributes["severity"] = np.divmod(kind, 3)
         low, high = _AGE_LIMITS[attributes["age_band"]], _AGE_LIMITS[attributes["age_band"] + 1]

@@ -213,6 +213,12 @@ def shift_kind(shift: int) -> int:
     return (shift + 2) % 3
 
 
+def matched_beds() -> npt.NDArray[np.int64]:
+    """Matched bed type by class: critical patients a critical bed, other children a paediatric one, the rest a general one."""
+    ages, severities = np.divmod(np.arange(N_CLASSES), N_SEVERITIES)
+    return np.where(severities == CRITICAL, CRITICAL_BED, np.where(ages == CHILD, PAEDIATRIC, GENERAL))
+
+
 def _bed_factors(scenario: "Scenario") -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Factors on benefit and on stay by class and bed type, each (9, 3)."""
     factors = np.ones((2, N_CLASSES, N_BEDS))
@@ -245,7 +251,7 @@ def build_constants(scenario: "Scenario") -> npt.NDArray[np.void]:
     c["beds"], c["block_beds"], c["block_price"] = scenario.beds, scenario.surge_block_beds, scenario.surge_block_price
     c["block_delay"], c["block_hours"] = scenario.surge_block_delay, scenario.surge_block_hours
     c["block_care"] = np.asarray(scenario.surge_block_beds) / np.array([routine_ratio, child_ratio, critical_ratio])
-    c["matched"] = np.where(critical, CRITICAL_BED, np.where(child, PAEDIATRIC, GENERAL))
+    c["matched"] = matched_beds()
     c["alternative"] = np.where(critical, np.where(child, PAEDIATRIC, GENERAL), np.where(child, GENERAL, overflow))
     c["skill"] = np.where(critical, 2, np.where(child, 1, 0))
     c["care"] = 1.0 / ratio

@@ -15,7 +15,15 @@ from rich.console import Console
 
 from sb3_grpo.cli.chart import draw_comparison
 from sb3_grpo.cli.jobs import EvaluateJob, TrainJob
-from sb3_grpo.cli.options import ALL, Hospital, add_hospital_options, make_folder, read_hospitals, whole_number
+from sb3_grpo.cli.options import (
+    ALL,
+    Hospital,
+    add_hospital_options,
+    add_run_options,
+    make_folder,
+    read_hospitals,
+    whole_number,
+)
 from sb3_grpo.cli.output import (
     command_line,
     file_hash,
@@ -39,7 +47,6 @@ DEFAULT_STEPS: Final = 2_000_000
 """Time steps of each model: as many as leave the whole command within six minutes on two cores."""
 
 DEFAULT_EPISODES: Final = 100
-_MOST_SEED: Final = 2**31 - 1
 _RECORDED_RULE: Final = "triage"  # whose patients stand in records.csv beside those of the two models
 
 
@@ -87,14 +94,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--steps", type=whole_number(1), default=DEFAULT_STEPS, metavar="N", help="time steps of each model (%(default)s)"
     )
-    parser.add_argument(
-        "--episodes", type=whole_number(1), default=DEFAULT_EPISODES, metavar="N", help="evaluation episodes (%(default)s)"
-    )
-    parser.add_argument(
-        "--seed", type=whole_number(0, _MOST_SEED), default=0, metavar="N", help="seed of everything (%(default)s)"
-    )
+    add_run_options(parser, episodes=DEFAULT_EPISODES)
     parser.add_argument("--out", default="runs/demo", metavar="FOLDER", help="where results go (%(default)s)")
-    parser.add_argument("--processes", type=whole_number(1), default=2, metavar="N", help="processes at a time (%(default)s)")
     parser.add_argument(
         "--ablations", action="store_true", help="also train PPO with a discount per step, and lam=0 with a group critic"
     )

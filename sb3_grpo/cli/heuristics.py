@@ -11,7 +11,7 @@ from rich.console import Console
 from hospital_gym.degenerate import DEGENERATE_POLICIES
 from hospital_gym.heuristics import HEURISTICS
 from sb3_grpo.cli.jobs import EvaluateJob
-from sb3_grpo.cli.options import ALL, UsageError, add_hospital_options, make_folder, read_hospitals, whole_number
+from sb3_grpo.cli.options import ALL, UsageError, add_hospital_options, add_run_options, make_folder, read_hospitals
 from sb3_grpo.cli.output import write_text
 from sb3_grpo.cli.rules import attainable_rates, group_first_rules, rules_for
 from sb3_grpo.cli.tables import markdown_comparison, print_comparison
@@ -24,12 +24,10 @@ def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("heuristics", help="compare the rules in use today", description=__doc__)
     add_hospital_options(parser, default=ALL)
-    parser.add_argument("--episodes", type=whole_number(1), default=100, metavar="N", help="episodes (default: %(default)s)")
-    parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, metavar="N", help="seed (default: %(default)s)")
+    add_run_options(parser, episodes=100)
     parser.add_argument(
         "--reference", default="triage", metavar="RULE", help="rule that differences refer to (default: %(default)s)"
     )
-    parser.add_argument("--processes", type=whole_number(1), default=2, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument(
         "--degenerate", action="store_true", help="also policies that exploit one liberty whenever they may: none may pay"
     )

@@ -13,6 +13,7 @@ from hospital_gym.registration import register_envs
 from hospital_gym.scenarios import SCENARIOS, Scenario, load_scenario
 
 ALL: Final = "all"
+_MOST_SEED: Final = 2**31 - 1
 
 
 class UsageError(Exception):
@@ -89,6 +90,20 @@ def add_scenario_option(parser: argparse.ArgumentParser, default: str) -> None:
         metavar="NAME",
         help=f"hospital: {names}, an id such as Hospital-Urban-v0, a YAML file, or 'all' for the four (%(default)s)",
     )
+
+
+def add_run_options(parser: argparse.ArgumentParser, episodes: int, processes: bool = True) -> None:
+    """Add ``--episodes``, ``--seed`` and, if wanted, ``--processes``."""
+    parser.add_argument(
+        "--episodes", type=whole_number(1), default=episodes, metavar="N", help="evaluation episodes (%(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=whole_number(0, _MOST_SEED), default=0, metavar="N", help="seed of everything (%(default)s)"
+    )
+    if processes:
+        parser.add_argument(
+            "--processes", type=whole_number(1), default=2, metavar="N", help="processes at a time (%(default)s)"
+        )
 
 
 def read_hospitals(args: argparse.Namespace) -> list[Hospital]:

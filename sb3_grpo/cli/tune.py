@@ -9,7 +9,7 @@ from rich.console import Console
 
 from hospital_gym.heuristics import RULES, Escalation, HeuristicPolicy
 from hospital_gym.threshold_search import search_thresholds
-from sb3_grpo.cli.options import Hospital, add_scenario_option, read_hospitals, whole_number
+from sb3_grpo.cli.options import Hospital, add_run_options, add_scenario_option, read_hospitals, whole_number
 from sb3_grpo.common.evaluation import derived_seed, evaluate_episodes
 
 
@@ -18,9 +18,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("tune", help="tune a rule's thresholds for efficiency", description=__doc__)
     add_scenario_option(parser, default="Urban")
     parser.add_argument("--rule", default="c-mu", choices=sorted(RULES), help="order of the classes (default: %(default)s)")
-    parser.add_argument("--episodes", type=whole_number(1), default=32, metavar="N", help="episodes (default: %(default)s)")
+    add_run_options(parser, episodes=32, processes=False)
     parser.add_argument("--generations", type=whole_number(1), default=25, metavar="N", help="rounds (default: %(default)s)")
-    parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, metavar="N", help="seed (default: %(default)s)")
     parser.set_defaults(run=run, arrivals=None)
 
 
