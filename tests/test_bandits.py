@@ -13,7 +13,7 @@ import torch as th
 
 from sb3_grpo.common.group_advantages import combination_weights, combine_advantages
 from sb3_grpo.common.group_infos import GroupStep
-from sb3_grpo.common.objectives import Minimax, ObjectiveState
+from sb3_grpo.common.objectives import GroupFacts, Minimax, ObjectiveState
 from sb3_grpo.common.schedules import lam_schedule
 from sb3_grpo.group_robust_ppo import GroupRobustPPO
 from tests.toy_envs import BanditVecEnv
@@ -77,8 +77,10 @@ def test_switch_point_of_the_exact_expected_update(probability: float) -> None:
     second_moment = SHARES @ (TWO_ACTIONS**2 @ policy)
     objective = Minimax()
     state: ObjectiveState = {}
+    unknown = np.full(2, np.nan)
+    facts = GroupFacts(np.sqrt(second_moment - pooled**2), pooled, SHARES, unknown, SHARES, unknown)
     for _ in range(300):
-        coefficients, state = objective(performance, state, scale=np.sqrt(second_moment - pooled**2), reference=pooled)
+        coefficients, state = objective(performance, state, facts)
 
     # The reward of a sample belongs to its group: advantages (group served, action, group judged)
     advantages = TWO_ACTIONS[:, :, None] * np.eye(2)[:, None, :] - SHARES * performance

@@ -147,7 +147,7 @@ def test_lam_of_a_schedule_is_checked_when_used() -> None:
         (dict(shrinkage="20"), "`shrinkage` must be a finite number, at least 0, got '20'"),
         (dict(shrinkage=float("inf")), "`shrinkage` must be a finite number, at least 0, got inf"),
         (dict(objective="median"), "`objective` must be one of"),
-        (dict(objective=["minimax"]), r"`objective` must be one of \['minimax'\], got \['minimax'\]"),
+        (dict(objective=["minimax"]), r"`objective` must be one of .*, got \['minimax'\]"),
         (dict(objective_kwargs=dict(eta=-1)), "`eta`"),
         (dict(objective_kwargs=5), "`objective_kwargs` 5 do not fit"),
         (dict(group_critic="yes"), "`group_critic` must be True, False or None .*, got 'yes'"),

@@ -6,20 +6,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sb3_grpo.common.objectives import Minimax, adversary_step, make_objective, raise_to_floor, relative_need
+from sb3_grpo.common.objective_functions import adversary_step, raise_to_floor, relative_need
+from sb3_grpo.common.objectives import GroupFacts, Minimax, make_objective
 
 performances = st.lists(st.floats(-100, 100), min_size=1, max_size=6).map(np.array)
+
+
+def facts(n_groups: int, scale: float = 1.0, reference: Any = 0.0, **kwargs: Any) -> GroupFacts:
+    equal, unknown = np.full(n_groups, 1.0 / n_groups), np.full(n_groups, np.nan)
+    defaults = {"shares": equal, "standard_error": unknown, "step_shares": equal, "mean_advantages": unknown}
+    return GroupFacts(scale=scale, reference=reference, **{**defaults, **kwargs})
 
 
 def run(objective: Minimax, performance: np.ndarray, updates: int, scale: float, reference: float) -> np.ndarray:
     state: dict[str, np.ndarray] = {}
     for _ in range(updates):
-        weights, state = objective(performance, state, scale=scale, reference=reference)
+        weights, state = objective(performance, state, facts(len(performance), scale, reference))
     return weights
 
 
 def test_relative_need_by_hand() -> None:
-    need = relative_need(np.array([0.4, 0.6, 0.5, -5.0, np.nan]), reference=0.5, scale=0.05)
+    need = relative_need(np.array([0.4, 0.6, 0.5, -5.0, np.nan]), reference=0.5, scale=0.05, bound=3.0)
     np.testing.assert_allclose(need, [2.0, -2.0, 0.0, 3.0, 0.0], atol=1e-12)
     np.testing.assert_array_equal(relative_need(np.array([0.4, 0.6]), 0.5, float("nan")), [0.0, 0.0])
 
@@ -68,15 +75,15 @@ def test_units_of_performance_do_not_matter(performance: np.ndarray, shift: floa
 
 
 def test_state_is_not_changed_in_place() -> None:
-    _, state = Minimax()(np.array([0.0, 1.0]), {}, scale=1.0, reference=0.5)
+    _, state = Minimax()(np.array([0.0, 1.0]), {}, facts(2, 1.0, 0.5))
     before = state["log_weights"].copy()
-    Minimax()(np.array([0.0, 1.0]), state, scale=1.0, reference=0.5)
+    Minimax()(np.array([0.0, 1.0]), state, facts(2, 1.0, 0.5))
     np.testing.assert_array_equal(state["log_weights"], before)
 
 
 def test_new_groups_enter_with_an_equal_share() -> None:
-    _, state = Minimax(floor=0.0)(np.array([0.0, 1.0]), {}, scale=1.0, reference=0.5)
-    weights, _ = Minimax(eta=0.0, forgetting=1e-12, floor=0.0)(np.array([0, 1, 2, 3]), state, scale=1.0, reference=0.5)
+    _, state = Minimax(floor=0.0)(np.array([0.0, 1.0]), {}, facts(2, 1.0, 0.5))
+    weights, _ = Minimax(eta=0.0, forgetting=1e-12, floor=0.0)(np.array([0, 1, 2, 3]), state, facts(4, 1.0, 0.5))
     np.testing.assert_allclose(weights, [*np.exp(state["log_weights"]) / 2, 0.25, 0.25], rtol=1e-6)
 
 
@@ -95,12 +102,15 @@ def test_parameters_that_are_no_finite_numbers(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("objective", [["minimax"], {"minimax": {}}, None, 5])
 def test_objectives_that_are_no_names(objective: Any) -> None:
-    with pytest.raises(ValueError, match=rf"`objective` must be one of \['minimax'\], got {re.escape(repr(objective))}"):
+    with pytest.raises(
+        ValueError,
+        match=rf"`objective` must be one of \[.*'minimax'.*\] or a function z -> c, got {re.escape(repr(objective))}",
+    ):
         make_objective(objective)
 
 
 def test_unknown_objective_or_parameter() -> None:
-    with pytest.raises(ValueError, match=r"`objective` must be one of \['minimax'\], got 'maximin'"):
+    with pytest.raises(ValueError, match=r"`objective` must be one of \[.*'minimax'.*\] or a function z -> c, got 'maximin'"):
         make_objective("maximin")
     with pytest.raises(ValueError, match="'alpha'"):
         make_objective("minimax", {"alpha": 0.1})

@@ -1,6 +1,6 @@
 """Checks of arguments, used wherever the same thing is accepted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -35,3 +35,22 @@ def checked_names(names: Any) -> tuple[str, ...]:
     if len(names) == 0 or len(set(names)) < len(names):
         raise ValueError(f"`group_names` must hold at least one name, and none twice, got {names!r}")
     return tuple(names)
+
+
+def per_group(key: str, value: Any, names: Sequence[str] | None) -> float | np.ndarray | None:
+    """
+    :param key: Name of the argument, for messages
+    :param value: A number for all groups, a mapping from each group's name to its number, or None
+    :param names: Names of the groups, None if unknown
+    :return: The number, or the groups' numbers in the order of their ids, (G,)
+    :raises ValueError: If it is neither, a number is not finite, or the mapping's keys are not the groups' names
+    """
+    if value is None or is_number(value):
+        return None if value is None else float(value)
+    if not isinstance(value, Mapping) or not all(is_number(number) for number in value.values()):
+        raise ValueError(f"`{key}` must be a finite number, or a dict with one for each group, got {value!r}")
+    if names is None:
+        raise ValueError(f"`{key}` is {value!r}, but nobody names the groups: pass `group_names=`")
+    if set(value) != set(names):
+        raise ValueError(f"`{key}` must hold a number for each of the groups {tuple(names)}, got {value!r}")
+    return np.array([float(value[name]) for name in names])

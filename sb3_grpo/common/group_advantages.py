@@ -5,9 +5,6 @@ T is the number of steps of a rollout, N of environments, G of groups.
 
 import numpy as np
 
-#: Largest absolute value of c_g / p_g, so that a very rare group cannot rule the update
-MAX_RELATIVE_WEIGHT = 10.0
-
 
 def elapsed_discounts(elapsed: np.ndarray, discount_time: float) -> np.ndarray:
     """
@@ -63,9 +60,7 @@ def group_gae(
     return advantages, advantages + values
 
 
-def combination_weights(
-    coefficients: np.ndarray, shares: np.ndarray, lam: float, cap: float = MAX_RELATIVE_WEIGHT
-) -> np.ndarray:
+def combination_weights(coefficients: np.ndarray, shares: np.ndarray, lam: float, cap: float = 10.0) -> np.ndarray:
     """
     Weight of each group's advantage: w_g = (1 - lam) + lam c_g / p_g.
 
@@ -76,7 +71,7 @@ def combination_weights(
     :param coefficients: c of the objective, (G,)
     :param shares: p, the share of each group in the exposure, (G,)
     :param lam: Trade-off between average (0) and objective (1)
-    :param cap: Largest absolute value of c_g / p_g
+    :param cap: Largest absolute value of c_g / p_g, so that a very rare group cannot rule the update
     :return: w, (G,) float64
     """
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -93,3 +88,15 @@ def combine_advantages(advantages: np.ndarray, weights: np.ndarray) -> np.ndarra
     :return: (T, N) float32
     """
     return advantages @ np.asarray(weights, dtype=np.float32)
+
+
+def effective_sample_size(units: np.ndarray, weights: np.ndarray) -> float:
+    """
+    How many units of equal weight would tell as much: (sum_g n_g w_g)^2 / sum_g n_g w_g^2.
+
+    :param units: Units of each group, n, (G,)
+    :param weights: Weight of each group, w, (G,); of either sign
+    :return: From 0 (nothing but noise) to the number of units; 0 if all weights are 0
+    """
+    squares = float(np.sum(units * weights**2))
+    return float(np.sum(units * weights)) ** 2 / squares if squares > 0 else 0.0

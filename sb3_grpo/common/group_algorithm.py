@@ -1,7 +1,8 @@
 """What makes an on-policy algorithm of SB3 group-robust. ``collect_rollouts()`` and ``train()`` are the algorithm's own."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypedDict
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -13,7 +14,8 @@ from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_grpo.common import group_performance
-from sb3_grpo.common.checks import checked_names, is_number, is_positive
+from sb3_grpo.common.checks import checked_names, is_number, is_positive, per_group
+from sb3_grpo.common.env_facts import EnvFacts, read_env_facts
 from sb3_grpo.common.group_advantages import combination_weights, elapsed_discounts
 from sb3_grpo.common.group_buffers import GroupBufferMixin, group_buffer
 from sb3_grpo.common.group_infos import (
@@ -21,33 +23,17 @@ from sb3_grpo.common.group_infos import (
     check_observation,
     check_reward_split,
     check_rewards,
-    env_attribute,
     read_group_infos,
     reward_factors,
     terminal_observations,
 )
 from sb3_grpo.common.group_logging import group_log
-from sb3_grpo.common.group_performance import PerformanceState
 from sb3_grpo.common.group_policies import GroupCriticMixin, group_policy_class
+from sb3_grpo.common.group_state import GroupSettings, GroupState, update_group_state
 from sb3_grpo.common.masked_policies import check_masks_are_raw
-from sb3_grpo.common.objectives import Objective, ObjectiveState, make_objective
+from sb3_grpo.common.objectives import Objective
 from sb3_grpo.common.schedules import evaluate_lam, is_always_zero, lam_schedule
-
-
-class GroupState(TypedDict):
-    """What the algorithm knows about the groups. Plain arrays: saved with the model, and SB3 alone can load it."""
-
-    performance: PerformanceState
-    objective: ObjectiveState
-    coefficients: np.ndarray  # c of the objective, (G,)
-
-
-class _EnvFacts(NamedTuple):
-    """What the algorithm wants to know of its environments."""
-
-    group_names: tuple[str, ...] | None
-    discount_time: float | bool | None
-    performance_scale: float | None
+from sb3_grpo.common.trade_off import choose_objective
 
 
 class GroupRobustMixin(OnPolicyAlgorithm):
@@ -70,23 +56,31 @@ class GroupRobustMixin(OnPolicyAlgorithm):
     def _init_groups(
         self,
         lam: float | str | Schedule,
-        objective: str,
+        min_benefit: float | Mapping[str, float] | None,
+        max_gap: float | None,
+        objective: str | Objective | Callable[[np.ndarray], Any],
         objective_kwargs: dict[str, Any] | None,
+        baseline: float | Mapping[str, float] | None,
         group_names: Sequence[str] | None,
         group_critic: bool | None,
         discount_time: float | bool | None,
         smoothing: float,
         shrinkage: float,
+        max_weight: float,
     ) -> None:
         self.lam = lam
+        self.min_benefit = min_benefit
+        self.max_gap = max_gap
         self.objective = objective
         self.objective_kwargs = objective_kwargs
+        self.baseline = baseline
         self.group_names = None if group_names is None else checked_names(group_names)
         self.group_critic = group_critic
         self.discount_time = discount_time  # as given: None asks every new environment
         self.adopted_discount_time: float | bool | None = None
         self.smoothing = smoothing
         self.shrinkage = shrinkage
+        self.max_weight = max_weight
         self.performance_scale: float | None = None
         self.group_state: GroupState | None = None
 
@@ -95,10 +89,20 @@ class GroupRobustMixin(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         # load() restores attributes before it calls this method; a new model has no schedule yet
         restored = hasattr(self, "lr_schedule")
-        self.lam_schedule: FloatSchedule = lam_schedule(self.lam)
-        self._objective: Objective = make_objective(self.objective, self.objective_kwargs)
+        # With lam="auto" the objective says what lam is; until it has, lam may be anything
+        self.lam_schedule: FloatSchedule = lam_schedule(1.0 if self.lam == "auto" else self.lam)
         self._check_arguments()
         self._adopt(self._read_env(self.env, restored))
+        self._objective: Objective = choose_objective(
+            self.lam,
+            self.min_benefit,
+            self.max_gap,
+            self.objective,
+            self.objective_kwargs,
+            self.max_weight,
+            self.group_names,
+        )
+        self._baseline = per_group("baseline", self.baseline, self.group_names)
         self._choose_critic(restored)
         super()._setup_model()
         self.rollout_buffer = group_buffer(self.rollout_buffer, self._n_values, self._elapsed_discount)
@@ -111,6 +115,8 @@ class GroupRobustMixin(OnPolicyAlgorithm):
             raise ValueError(f"`smoothing` must be in (0, 1], got {self.smoothing!r}")
         if not (is_number(self.shrinkage) and self.shrinkage >= 0):
             raise ValueError(f"`shrinkage` must be a finite number, at least 0, got {self.shrinkage!r}")
+        if not (is_number(self.max_weight) and self.max_weight >= 1):
+            raise ValueError(f"`max_weight` must be a finite number, at least 1, got {self.max_weight!r}")
         if not (self.group_critic is None or isinstance(self.group_critic, bool)):
             raise ValueError(
                 f"`group_critic` must be True, False or None (True if groups are known), got {self.group_critic!r}"
@@ -132,7 +138,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
     def _elapsed_discount(self) -> bool:
         return self.adopted_discount_time is not None and self.adopted_discount_time is not False
 
-    def _read_env(self, env: VecEnv | None, restored: bool) -> _EnvFacts:
+    def _read_env(self, env: VecEnv | None, restored: bool) -> EnvFacts:
         """
         :param env: Environments
         :param restored: Whether this model comes from a file, or has trained already
@@ -141,30 +147,11 @@ class GroupRobustMixin(OnPolicyAlgorithm):
             do not reach the policy as they are
         """
         check_masks_are_raw(self.policy_class, env)
-        names = env_attribute(env, "group_names")
-        known = None if self.group_names is None else checked_names(self.group_names)  # a list if read from a file
-        if names is None:
-            names = known
-        elif known is None and restored and self.group_state is not None:
-            raise ValueError(f"`group_names` of the environment are {names}, but this model was trained without names")
-        elif known is not None and known != checked_names(names):
-            raise ValueError(f"`group_names` of the environment are {names}, but must be those of the model, {known}")
+        known = EnvFacts(self.group_names, self.adopted_discount_time, self.performance_scale)
+        nameless = self.group_names is None and restored and self.group_state is not None
+        return read_env_facts(env, known, self.discount_time, nameless)
 
-        discount_time = self.discount_time
-        if discount_time is None:
-            discount_time = self.adopted_discount_time if env is None else env_attribute(env, "discount_time")
-        if not (discount_time is None or discount_time is False or is_positive(discount_time)):
-            raise ValueError(f"`discount_time` of the environment must be a positive number, got {discount_time!r}")
-        scale = env_attribute(env, "performance_scale")
-        if not (scale is None or is_positive(scale)):
-            raise ValueError(f"`performance_scale` of the environment must be a positive number, got {scale!r}")
-        return _EnvFacts(
-            group_names=None if names is None else checked_names(names),
-            discount_time=discount_time,
-            performance_scale=self.performance_scale if scale is None else float(scale),
-        )
-
-    def _adopt(self, facts: _EnvFacts) -> None:
+    def _adopt(self, facts: EnvFacts) -> None:
         self.group_names, self.adopted_discount_time, self.performance_scale = facts
 
     def _choose_critic(self, restored: bool) -> None:
@@ -172,6 +159,10 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         :param restored: Whether this model comes from a file
         :raises ValueError: If a group critic is wanted without known groups, or the file's critic is of the other kind
         """
+        if self._objective.weights_samples and self.group_critic:
+            raise ValueError(f"`group_critic` must be False for objective {self.objective!r}, which weights samples")
+        if self.group_critic is None and self._objective.weights_samples:
+            self.group_critic = False
         if self.group_critic is None:
             # Our own files say which critic they hold: this one was written by the parent algorithm, with a scalar critic
             self.group_critic = self.group_names is not None and not restored
@@ -202,7 +193,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         self.rollout_buffer.elapsed_discount = self._elapsed_discount
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_rollout_callback", "_objective"]
+        return [*super()._excluded_save_params(), "_rollout_callback", "_objective", "_baseline"]
 
     # -- Rollout -----------------------------------------------------------------------------------------------------
 
@@ -304,31 +295,19 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         n_groups = max(n_known, int(buffer.group_ids.max()) + 1) if self.group_names is None else len(self.group_names)
         if n_groups == 0:
             return
-        if self.group_state is None:
-            performance, objective_state = group_performance.initial_performance(n_groups, self.n_envs), {}
-        else:
-            performance, objective_state = self.group_state["performance"], self.group_state["objective"]
-            performance = group_performance.grow(performance, n_groups) if n_groups > n_known else performance
-        performance = group_performance.update_performance(
-            group_performance.forget_unfinished(performance, rollout_starts),
-            buffer.split_rewards(n_groups),
-            buffer.split_exposure(n_groups),
-            buffer.dones,
-            self.smoothing,
-            self.shrinkage,
-        )
-        coefficients, objective_state = self._objective(
-            performance["value"],
-            objective_state,
-            scale=self.performance_scale or group_performance.running_scale(performance),
-            reference=group_performance.pooled_performance(performance),
-        )
-        self.group_state = GroupState(performance=performance, objective=objective_state, coefficients=coefficients)
+        before = {} if self.group_state is None else self.group_state["objective"]
+        settings = GroupSettings(self._objective, self.smoothing, self.shrinkage, self.performance_scale, self._baseline)
+        self.group_state = update_group_state(self.group_state, buffer, rollout_starts, n_groups, settings)
+        names = self.group_names or [str(group) for group in range(n_groups)]
+        if message := self._objective.warning(before, self.group_state["objective"], names):
+            warnings.warn(message, stacklevel=2)
 
     def current_lam(self) -> float:
         """
-        :return: lam at the current progress of training
+        :return: lam at the current progress of training; with lam="auto" as the newest rollout left it
         """
+        if self.lam == "auto":
+            return 0.0 if self.group_state is None else self._objective.lam(self.group_state["objective"])
         return evaluate_lam(self.lam_schedule, self._current_progress_remaining)
 
     def group_weights(self) -> np.ndarray | None:
@@ -338,7 +317,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         if self.group_state is None:
             return None
         shares = group_performance.exposure_shares(self.group_state["performance"])
-        return combination_weights(self.group_state["coefficients"], shares, self.current_lam())
+        return combination_weights(self.group_state["coefficients"], shares, self.current_lam(), self.max_weight)
 
     def train(self) -> None:
         """See the parent. It consumes advantages that are weighted by group."""
@@ -363,6 +342,8 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         weights = self.group_weights()
         if self.group_state is not None and weights is not None:
             performance = self.group_state["performance"]
-            for key, value in group_log(performance, weights, self.current_lam(), self.group_names).items():
+            reference = np.max(self.group_state["highest"] if self._baseline is None else self._baseline)
+            log = group_log(performance, weights, self.current_lam(), float(reference), self.group_names)
+            for key, value in {**log, **self._objective.log(self.group_state["objective"])}.items():
                 self.logger.record(key, value)
         super().dump_logs(iteration)

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sb3_grpo.common.group_advantages import effective_sample_size
 from sb3_grpo.common.group_performance import PerformanceState
 
 #: SB3 cuts keys at 36 characters, and fails if two of them become equal: indentation and "/benefit_rate" leave 20 for a name
 _NAME_LENGTH = 20
 
 
-def group_log(performance: PerformanceState, weights: np.ndarray, lam: float, names: Sequence[str] | None) -> dict[str, float]:
+def group_log(
+    performance: PerformanceState, weights: np.ndarray, lam: float, best_reference: float, names: Sequence[str] | None
+) -> dict[str, float]:
     """
     ==============================  ==========================================================================================
     ``group/<name>/benefit_rate``   performance z_g: smoothed reward per exposure; absent before the group's first exposure
@@ -19,11 +22,16 @@ def group_log(performance: PerformanceState, weights: np.ndarray, lam: float, na
     ``group/worst``                 lowest benefit rate
     ``group/gap``                   highest minus lowest benefit rate
     ``group/lam``                   lam
+    ``group/ess``                   effective number of units (patients, episodes, steps) under the weights, of all rollouts
+                                    that the smoothing has not forgotten: far below the true number, few units rule the update
+    ``group/levelling_best``        highest benefit rate minus the one it is held against: with a ``baseline`` the baseline's
+                                    highest, otherwise the highest so far in training. Negative: the best group has lost
     ==============================  ==========================================================================================
 
     :param performance: Performance of the groups
     :param weights: Weights of the groups, (G,)
     :param lam: lam
+    :param best_reference: What the highest benefit rate is held against
     :param names: Names of the groups; None: their numbers
     :return: Values by key; empty before any exposure
     """
@@ -31,7 +39,13 @@ def group_log(performance: PerformanceState, weights: np.ndarray, lam: float, na
     seen = ~np.isnan(rates)
     if not seen.any():
         return {}
-    log = {"group/worst": float(rates[seen].min()), "group/gap": float(np.ptp(rates[seen])), "group/lam": lam}
+    log = {
+        "group/worst": float(rates[seen].min()),
+        "group/gap": float(np.ptp(rates[seen])),
+        "group/lam": lam,
+        "group/ess": effective_sample_size(performance["units"], weights),
+        "group/levelling_best": float(rates[seen].max()) - best_reference,
+    }
     for group, name in enumerate(short_names(names or [str(group) for group in range(len(rates))])):
         if seen[group]:
             log[f"group/{name}/benefit_rate"] = float(rates[group])

@@ -23,6 +23,8 @@ class PerformanceState(TypedDict):
     pending: np.ndarray  # (N, G): rewards of units that are not decided yet
     episode: np.ndarray  # (N, 2): reward and exposure of the running episodes
     episode_moments: np.ndarray  # (3,): number, sum and sum of squares of the episodes' reward per exposure
+    rollout_moments: np.ndarray  # (G, 3): sums over rollouts of U^2, U B and B^2, with the squares of the weights
+    rollouts: np.ndarray  # (2,): sum of the rollouts' weights, and of their squares
 
 
 def initial_performance(n_groups: int, n_envs: int) -> PerformanceState:
@@ -40,6 +42,8 @@ def initial_performance(n_groups: int, n_envs: int) -> PerformanceState:
         pending=np.zeros((n_envs, n_groups)),
         episode=np.zeros((n_envs, 2)),
         episode_moments=np.zeros(3),
+        rollout_moments=np.zeros((n_groups, 3)),
+        rollouts=np.zeros(2),
     )
 
 
@@ -53,7 +57,8 @@ def grow(state: PerformanceState, n_groups: int) -> PerformanceState:
     n_known = len(state["value"])
     for key in ("benefit", "exposure", "units", "value", "rollout_exposure", "pending"):
         new[key][..., :n_known] = state[key]
-    new["episode"], new["episode_moments"] = state["episode"], state["episode_moments"]
+    new["rollout_moments"][:n_known] = state["rollout_moments"]
+    new["episode"], new["episode_moments"], new["rollouts"] = state["episode"], state["episode_moments"], state["rollouts"]
     return new
 
 
@@ -132,6 +137,9 @@ def update_performance(
         pending=pending,
         episode=episode,
         episode_moments=moments,
+        rollout_moments=keep**2 * state["rollout_moments"]
+        + np.stack([benefit**2, benefit * rollout_exposure, rollout_exposure**2], axis=-1),
+        rollouts=np.array([keep, keep**2]) * state["rollouts"] + 1.0,
     )
 
 
@@ -152,6 +160,26 @@ def pooled_performance(state: PerformanceState) -> float:
     """
     total = state["exposure"].sum()
     return float(state["benefit"].sum() / total) if total > 0 else float("nan")
+
+
+def standard_error(state: PerformanceState) -> np.ndarray:
+    """
+    How sure the performance is: standard error of the ratio U_g / B_g, with rollouts as the units, so that whatever patients
+    of one rollout have in common is counted once. Linearised: the sum of w_r^2 (U_r - z B_r)^2 over rollouts r, divided by
+    (sum of w_r B_r)^2, times n / (n - 1) for n = (sum w_r)^2 / sum w_r^2 rollouts.
+
+    :param state: Performance so far
+    :return: (G,); NaN for a group without exposure, and where fewer than two rollouts count
+    """
+    total, squares = state["rollouts"]
+    n_rollouts = total**2 / squares if squares > 0 else 0.0
+    if n_rollouts < 1.5:  # nothing to compare yet; with smoothing 1 there never is
+        return np.full(len(state["value"]), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = state["benefit"] / state["exposure"]
+        u_u, u_b, b_b = state["rollout_moments"].T
+        residual = np.maximum(u_u - 2 * ratio * u_b + ratio**2 * b_b, 0.0)
+        return np.sqrt(residual * n_rollouts / (n_rollouts - 1)) / state["exposure"]
 
 
 def running_scale(state: PerformanceState) -> float:

@@ -55,3 +55,11 @@ def is_always_zero(schedule: FloatSchedule) -> bool:
     """
     constant = schedule.value_schedule
     return isinstance(constant, ConstantSchedule) and constant.val == 0.0
+
+
+def reaches_one(schedule: FloatSchedule) -> bool:
+    """
+    :param schedule: Schedule of lam
+    :return: Whether the average counts nothing at some point of training, as far as the points tried tell
+    """
+    return any(evaluate_lam(schedule, progress) == 1.0 for progress in _PROBES)

@@ -1,6 +1,7 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch as th
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -8,6 +9,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
 from sb3_grpo.common.group_algorithm import GroupRobustMixin
+from sb3_grpo.common.objectives import Objective
 from sb3_grpo.group_robust_ppo.policies import CnnPolicy, MaskedMlpPolicy, MlpPolicy, MultiInputPolicy
 
 SelfGroupRobustPPO = TypeVar("SelfGroupRobustPPO", bound="GroupRobustPPO")
@@ -50,9 +52,18 @@ class GroupRobustPPO(GroupRobustMixin, PPO):
     :param target_kl: Limit the KL divergence between updates. By default, there is no limit on the kl div.
     :param lam: Trade-off in [0, 1] between the average (0: PPO) and the objective (1). A number, a schedule (function of the
         current progress remaining), or a string as in RL Zoo: ``"lin_0.3"`` falls linearly from 0.3 to 0
-    :param objective: What the groups' performance is judged by: ``"minimax"`` (the worst group)
-    :param objective_kwargs: Parameters of the objective, for minimax ``eta``, ``forgetting`` and ``floor``
-        (:class:`~sb3_grpo.common.objectives.Minimax`)
+        ``"auto"``: the smallest lam under which the targets ``min_benefit`` and ``max_gap`` are met
+    :param min_benefit: With ``lam="auto"``: least performance of every group, one number or a dict by name
+    :param max_gap: With ``lam="auto"``: largest distance of a group's performance to the best group's
+    :param objective: What the groups' performance is judged by: ``"minimax"`` (the worst group), ``"cvar"`` (the worst-off
+        share of the population), ``"softmin"``, ``"gap"`` (raises the worst groups; see its ``level_up_only``), ``"max_loss"``
+        (for comparison with published code only), a function z -> c of your own, or an
+        :class:`~sb3_grpo.common.objectives.Objective`
+    :param objective_kwargs: Parameters of the objective, see its class in :mod:`sb3_grpo.common.objectives`; with
+        ``lam="auto"`` those of :class:`~sb3_grpo.common.rate_constraints.RateConstraints`
+    :param baseline: Performance at which a group is in no need, one number or a dict by name, so that an inherently hard group
+        does not take all weight; for instance what :func:`~sb3_grpo.common.baseline.measured_performance` finds for a
+        reference policy. By default that of all groups together
     :param group_names: Names of the groups, in the order of their ids. By default the environment's attribute ``group_names``
     :param group_critic: Whether the critic estimates one value per group, which tells what an action does to *other* groups
         than the one it concerns. By default exactly when the groups are known. Otherwise each sample's advantage is weighted
@@ -62,6 +73,8 @@ class GroupRobustPPO(GroupRobustMixin, PPO):
     :param smoothing: Share of the newest rollout in the groups' performance, in (0, 1]
     :param shrinkage: A group's performance is drawn to the average as if this many further units (patients, episodes, steps)
         had fared like everybody, so that a rare group's noise does not rule
+    :param max_weight: Largest ratio of a group's weight in the objective to its share, at least 1, so that a very rare group
+        does not rule the update
     :param stats_window_size: Window size for the rollout logging, specifying the number of episodes to average
         the reported success rate, mean episode length, and mean reward over
     :param tensorboard_log: the log location for tensorboard (if None, no logging)
@@ -105,13 +118,17 @@ class GroupRobustPPO(GroupRobustMixin, PPO):
         rollout_buffer_kwargs: dict[str, Any] | None = None,
         target_kl: float | None = None,
         lam: float | str | Schedule = 0.3,
-        objective: str = "minimax",
+        min_benefit: float | Mapping[str, float] | None = None,
+        max_gap: float | None = None,
+        objective: str | Objective | Callable[[np.ndarray], Any] = "minimax",
         objective_kwargs: dict[str, Any] | None = None,
+        baseline: float | Mapping[str, float] | None = None,
         group_names: Sequence[str] | None = None,
         group_critic: bool | None = None,
         discount_time: float | bool | None = None,
         smoothing: float = 0.1,
         shrinkage: float = 20.0,
+        max_weight: float = 10.0,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -150,13 +167,17 @@ class GroupRobustPPO(GroupRobustMixin, PPO):
         )
         self._init_groups(
             lam=lam,
+            min_benefit=min_benefit,
+            max_gap=max_gap,
             objective=objective,
             objective_kwargs=objective_kwargs,
+            baseline=baseline,
             group_names=group_names,
             group_critic=group_critic,
             discount_time=discount_time,
             smoothing=smoothing,
             shrinkage=shrinkage,
+            max_weight=max_weight,
         )
         if _init_setup_model:
             self._setup_model()
