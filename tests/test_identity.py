@@ -9,6 +9,7 @@ import pytest
 import torch as th
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from sb3_grpo.group_robust_ppo import GroupRobustPPO
@@ -59,7 +60,7 @@ def trained(algorithm: type[PPO], make_env: Callable[[], VecEnv], **kwargs: Any)
     return algorithm(settings.pop("policy"), make_env(), **settings).learn(total_timesteps=600)
 
 
-def assert_same(first: PPO, second: PPO) -> None:
+def assert_same(first: OnPolicyAlgorithm, second: OnPolicyAlgorithm) -> None:
     for (name, expected), (_, got) in zip(first.policy.named_parameters(), second.policy.named_parameters(), strict=True):
         assert th.equal(expected, got), name
     moments = [model.policy.optimizer.state_dict()["state"] for model in (first, second)]

@@ -321,16 +321,16 @@ class GroupRobustMixin(OnPolicyAlgorithm):
 
     def train(self) -> None:
         """See the parent. It consumes advantages that are weighted by group."""
-        weights = self.group_weights()
+        weights, buffer = self.group_weights(), self.rollout_buffer
+        sample_weights = None
         if self.group_critic and weights is not None:
-            self.rollout_buffer.combine_groups(weights)
-        if self.group_critic or weights is None or self.current_lam() == 0:
-            super().train()
-            return
-        # A step that concerned no group (id -1) indexes the last weight
-        sample_weights = np.append(weights, 1.0)[self.rollout_buffer.group_ids]
+            buffer.combine_groups(weights)
+        elif weights is not None and self.current_lam() != 0:
+            # A step that concerned no group (id -1) indexes the last weight
+            sample_weights = np.append(weights, 1.0)[buffer.group_ids]
+        # The buffer standardises, in the same way for every parent
         normalize = self.normalize_advantage
-        self.rollout_buffer.weight_samples(sample_weights, normalize)
+        buffer.weight_samples(sample_weights, normalize)
         self.normalize_advantage = False
         try:
             super().train()

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from sb3_contrib.common.maskable.buffers import MaskableDictRolloutBuffer, MaskableRolloutBuffer
+from sb3_contrib.common.recurrent.buffers import RecurrentDictRolloutBuffer, RecurrentRolloutBuffer
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 
 from sb3_grpo.common.group_advantages import combine_advantages, group_gae
@@ -15,7 +17,8 @@ class GroupBufferMixin(RolloutBuffer):
     """
     Adds groups to a rollout buffer. Goes before the buffer in the list of base classes; made with :func:`group_buffer`.
 
-    Without group critic and without discount on elapsed time, returns and advantages are those of the buffer itself.
+    Without group critic and without discount on elapsed time, returns and advantages are those of the buffer itself. The
+    buffer must make its minibatches in ``_get_samples()``, as those of SB3 and sb3-contrib do.
     T is the number of steps, N of environments, G of groups.
     """
 
@@ -157,24 +160,45 @@ class GroupBufferMixin(RolloutBuffer):
 
     def weight_samples(self, weights: np.ndarray | None, normalize: bool = False) -> None:
         """
-        Multiply the advantages of each minibatch by weights, after standardising them.
+        Standardise the advantages of each minibatch, if wanted, and then multiply them by weights, until the next rollout.
 
         SB3 standardises in ``train()``, which would be after the weights, and would give samples of weight zero a gradient.
+        A minibatch of one sample is not standardised: its deviation is not a number.
 
-        :param weights: Weight of each sample, (T, N); None: leave minibatches alone
+        :param weights: Weight of each sample, (T, N); None: all weigh 1
         :param normalize: Whether to standardise, as SB3 would
         """
         self._sample_weights = None if weights is None else self.swap_and_flatten(weights.astype(np.float32)).flatten()
         self._normalize_samples = normalize
 
     def _get_samples(self, batch_inds: np.ndarray, *args: Any, **kwargs: Any) -> Any:
-        samples = super()._get_samples(batch_inds, *args, **kwargs)
-        if self._sample_weights is None:
-            return samples
+        samples: Any = super()._get_samples(batch_inds, *args, **kwargs)
+        # Recurrent buffers pad sequences to one length and say what is padding, once for each value
+        n_values = max(self.n_values, 1)
+        padded = hasattr(samples, "mask")
+        valid = samples.mask.reshape(-1, n_values)[:, 0] > 1e-8 if padded else None
         advantages = samples.advantages
-        if self._normalize_samples and len(advantages) > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        return samples._replace(advantages=advantages * self.to_torch(self._sample_weights[batch_inds]))
+        if self._normalize_samples:
+            advantages = _standardise(advantages, valid)
+        if self._sample_weights is not None:
+            weights = self._sample_weights[batch_inds]
+            # The recurrent buffer has just made this function, for the sequences of this minibatch
+            advantages = advantages * (self.pad_and_flatten(weights) if padded else self.to_torch(weights))  # type: ignore[attr-defined]
+        if not padded or n_values == 1:
+            return samples._replace(advantages=advantages)
+        # RecurrentPPO has one mask for everything. The policy repeats likewise, see RecurrentGroupCriticMixin
+        old_log_prob = samples.old_log_prob.repeat_interleave(n_values)
+        return samples._replace(advantages=advantages.repeat_interleave(n_values), old_log_prob=old_log_prob)
+
+
+def _standardise(advantages: th.Tensor, valid: th.Tensor | None) -> th.Tensor:
+    """
+    :param advantages: Advantages of a minibatch, (n,)
+    :param valid: Which of them are not padding, (n,) bool; None: all
+    :return: The same minus their mean, divided by their deviation, to the last bit as SB3 computes it; one alone as it is
+    """
+    known = advantages if valid is None else advantages[valid]
+    return (advantages - known.mean()) / (known.std() + 1e-8) if len(known) > 1 else advantages
 
 
 class GroupRolloutBuffer(GroupBufferMixin, RolloutBuffer):
@@ -185,7 +209,30 @@ class GroupDictRolloutBuffer(GroupBufferMixin, DictRolloutBuffer):
     """``DictRolloutBuffer`` with groups, see :class:`GroupBufferMixin`."""
 
 
-_NAMED = (GroupRolloutBuffer, GroupDictRolloutBuffer)
+class GroupMaskableRolloutBuffer(GroupBufferMixin, MaskableRolloutBuffer):  # type: ignore[misc]
+    """``MaskableRolloutBuffer`` of sb3-contrib with groups, see :class:`GroupBufferMixin`."""
+
+
+class GroupMaskableDictRolloutBuffer(GroupBufferMixin, MaskableDictRolloutBuffer):  # type: ignore[misc]
+    """``MaskableDictRolloutBuffer`` of sb3-contrib with groups, see :class:`GroupBufferMixin`."""
+
+
+class GroupRecurrentRolloutBuffer(GroupBufferMixin, RecurrentRolloutBuffer):  # type: ignore[misc]
+    """``RecurrentRolloutBuffer`` of sb3-contrib with groups, see :class:`GroupBufferMixin`."""
+
+
+class GroupRecurrentDictRolloutBuffer(GroupBufferMixin, RecurrentDictRolloutBuffer):  # type: ignore[misc]
+    """``RecurrentDictRolloutBuffer`` of sb3-contrib with groups, see :class:`GroupBufferMixin`."""
+
+
+_NAMED = (
+    GroupRolloutBuffer,
+    GroupDictRolloutBuffer,
+    GroupMaskableRolloutBuffer,
+    GroupMaskableDictRolloutBuffer,
+    GroupRecurrentRolloutBuffer,
+    GroupRecurrentDictRolloutBuffer,
+)
 
 
 def group_buffer(buffer: RolloutBuffer, n_values: int, elapsed_discount: bool) -> GroupBufferMixin:

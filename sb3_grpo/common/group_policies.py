@@ -2,6 +2,17 @@
 
 from typing import Any
 
+import torch as th
+from sb3_contrib.common.maskable.policies import (
+    MaskableActorCriticCnnPolicy,
+    MaskableActorCriticPolicy,
+    MaskableMultiInputActorCriticPolicy,
+)
+from sb3_contrib.common.recurrent.policies import (
+    RecurrentActorCriticCnnPolicy,
+    RecurrentActorCriticPolicy,
+    RecurrentMultiInputActorCriticPolicy,
+)
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
@@ -11,6 +22,7 @@ from stable_baselines3.common.policies import (
 from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
+from sb3_grpo.common.masked_policies import MaskedActorCriticPolicy, MaskedRecurrentActorCriticPolicy
 from sb3_grpo.common.mixins import with_mixin
 
 
@@ -42,6 +54,25 @@ class GroupCriticMixin(BasePolicy):
         return {**super()._get_constructor_parameters(), "n_groups": self.n_groups}
 
 
+class RecurrentGroupCriticMixin(GroupCriticMixin):
+    """
+    The same for a recurrent policy.
+
+    ``RecurrentPPO.train()`` leaves out padding with one mask for everything, which here has an entry for each value. So
+    ``evaluate_actions()`` says everything about an action once for each value; the means that make up the loss are unchanged.
+    """
+
+    def evaluate_actions(self, *args: Any, **kwargs: Any) -> tuple[th.Tensor, th.Tensor, Any]:
+        """
+        See the parent.
+
+        :return: Values, (n, G); log probability of the actions, and entropy if there is an analytical form, each (n * G,)
+        """
+        values, log_prob, entropy = super().evaluate_actions(*args, **kwargs)  # type: ignore[misc]
+        repeated = None if entropy is None else entropy.repeat_interleave(self.n_groups)
+        return values, log_prob.repeat_interleave(self.n_groups), repeated
+
+
 class GroupActorCriticPolicy(GroupCriticMixin, ActorCriticPolicy):
     """``ActorCriticPolicy`` with a group critic, see :class:`GroupCriticMixin`."""
 
@@ -54,7 +85,51 @@ class GroupMultiInputActorCriticPolicy(GroupCriticMixin, MultiInputActorCriticPo
     """``MultiInputActorCriticPolicy`` with a group critic, see :class:`GroupCriticMixin`."""
 
 
-_NAMED = (GroupActorCriticPolicy, GroupActorCriticCnnPolicy, GroupMultiInputActorCriticPolicy)
+class GroupMaskedActorCriticPolicy(GroupCriticMixin, MaskedActorCriticPolicy):
+    """``MaskedActorCriticPolicy`` with a group critic, see :class:`GroupCriticMixin`."""
+
+
+class GroupMaskableActorCriticPolicy(GroupCriticMixin, MaskableActorCriticPolicy):
+    """``MaskableActorCriticPolicy`` with a group critic, see :class:`GroupCriticMixin`."""
+
+
+class GroupMaskableActorCriticCnnPolicy(GroupCriticMixin, MaskableActorCriticCnnPolicy):
+    """``MaskableActorCriticCnnPolicy`` with a group critic, see :class:`GroupCriticMixin`."""
+
+
+class GroupMaskableMultiInputActorCriticPolicy(GroupCriticMixin, MaskableMultiInputActorCriticPolicy):
+    """``MaskableMultiInputActorCriticPolicy`` with a group critic, see :class:`GroupCriticMixin`."""
+
+
+class GroupRecurrentActorCriticPolicy(RecurrentGroupCriticMixin, RecurrentActorCriticPolicy):
+    """``RecurrentActorCriticPolicy`` with a group critic, see :class:`RecurrentGroupCriticMixin`."""
+
+
+class GroupRecurrentActorCriticCnnPolicy(RecurrentGroupCriticMixin, RecurrentActorCriticCnnPolicy):
+    """``RecurrentActorCriticCnnPolicy`` with a group critic, see :class:`RecurrentGroupCriticMixin`."""
+
+
+class GroupRecurrentMultiInputActorCriticPolicy(RecurrentGroupCriticMixin, RecurrentMultiInputActorCriticPolicy):
+    """``RecurrentMultiInputActorCriticPolicy`` with a group critic, see :class:`RecurrentGroupCriticMixin`."""
+
+
+class GroupMaskedRecurrentActorCriticPolicy(RecurrentGroupCriticMixin, MaskedRecurrentActorCriticPolicy):
+    """``MaskedRecurrentActorCriticPolicy`` with a group critic, see :class:`RecurrentGroupCriticMixin`."""
+
+
+_NAMED = (
+    GroupActorCriticPolicy,
+    GroupActorCriticCnnPolicy,
+    GroupMultiInputActorCriticPolicy,
+    GroupMaskedActorCriticPolicy,
+    GroupMaskableActorCriticPolicy,
+    GroupMaskableActorCriticCnnPolicy,
+    GroupMaskableMultiInputActorCriticPolicy,
+    GroupRecurrentActorCriticPolicy,
+    GroupRecurrentActorCriticCnnPolicy,
+    GroupRecurrentMultiInputActorCriticPolicy,
+    GroupMaskedRecurrentActorCriticPolicy,
+)
 
 
 def group_policy_class(base: type[BasePolicy]) -> type[GroupCriticMixin]:
@@ -62,4 +137,5 @@ def group_policy_class(base: type[BasePolicy]) -> type[GroupCriticMixin]:
     :param base: Actor-critic policy
     :return: The same with a group critic
     """
-    return with_mixin(GroupCriticMixin, base, _NAMED)
+    mixin = RecurrentGroupCriticMixin if issubclass(base, RecurrentActorCriticPolicy) else GroupCriticMixin
+    return with_mixin(mixin, base, _NAMED)
