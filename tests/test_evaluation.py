@@ -6,11 +6,12 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch as th
 from gymnasium import spaces
 
 from hospital_gym.heuristics import HEURISTICS
 from hospital_gym.records import RECORD_DTYPE
-from sb3_grpo import GroupRobustPPO
+from sb3_grpo import GroupRobustMaskablePPO, GroupRobustPPO, GroupRobustRecurrentPPO
 from sb3_grpo.common.evaluation import SEED_PURPOSES, derived_seed, evaluate_episodes
 
 
@@ -98,6 +99,46 @@ def test_independent_of_the_number_of_environments(n_envs: int) -> None:
     assert policy.batch_sizes == {min(n_envs, 5)}
 
 
+class MaskedHospital(FakeHospital):
+    """The same with a mask: only the action of the step's parity is valid. Asked after its last step, it fails."""
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        assert self.step_number < len(self.records)
+        return np.arange(2) == self.step_number % 2
+
+
+class Masked:
+    """Takes the one valid action; without masks, action 0. Keeps the masks that it was given."""
+
+    def __init__(self) -> None:
+        self.masks: list[Any] = []
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+        action_masks: Any = None,
+    ) -> tuple[npt.NDArray[np.int64], None]:
+        self.masks.append(action_masks)
+        return (np.zeros(len(observation), np.int64) if action_masks is None else np.argmax(action_masks, axis=1)), None
+
+
+def test_masks_reach_a_policy_that_takes_them() -> None:
+    """Five episodes in three environments: towards the end two have nothing left to do, and are not asked."""
+    policy = Masked()
+    result = evaluate_episodes(policy, MaskedHospital, n_episodes=5, seed=0, n_envs=3)
+    assert result.records["benefit"].all()
+    assert {mask.shape for mask in policy.masks} == {(3, 2)} and policy.masks[-1].sum() == 2 + 2 + 1
+    np.testing.assert_array_equal(
+        evaluate_episodes(Parity(), MaskedHospital, 5, seed=0, n_envs=3).decisions, result.decisions
+    )  # takes none
+    without = Masked()
+    evaluate_episodes(without, FakeHospital, n_episodes=2, seed=0)  # there are none
+    assert set(without.masks) == {None}
+
+
 @pytest.mark.parametrize("broken", ["episode", "episode_records", "episode_cost"])
 def test_what_an_environment_lacks_is_named(broken: str) -> None:
     with pytest.raises(ValueError, match=rf"info\['{broken}'\]"):
@@ -146,6 +187,26 @@ def test_hospital_episodes_do_not_depend_on_the_number_of_environments(name: str
         np.testing.assert_array_equal(one.records[field], three.records[field])
     np.testing.assert_array_equal(one.costs, three.costs)
     np.testing.assert_array_equal(one.decisions, three.decisions)
+
+
+@pytest.mark.parametrize("kind", ["maskable", "recurrent"])
+def test_models_with_masks_or_memory(kind: str) -> None:
+    """Valid actions only, and the same episodes in one environment as in three, some of which play two episodes."""
+    model: Any
+    if kind == "maskable":
+        model = GroupRobustMaskablePPO("MlpPolicy", make_rural(), n_steps=8, batch_size=8, seed=0, device="cpu")
+    else:
+        network = dict(lstm_hidden_size=8, net_arch=[8])
+        model = GroupRobustRecurrentPPO(
+            "MaskedMlpLstmPolicy", make_rural(), n_steps=8, batch_size=8, policy_kwargs=network, seed=0, device="cpu"
+        )
+    with th.no_grad():  # make the memory matter, and ties unlikely that the rounding of a batch decides
+        for parameter in model.policy.parameters():
+            parameter.mul_(3.0)
+    one, three = (evaluate_episodes(model, make_rural, n_episodes=4, seed=5, n_envs=n) for n in (1, 3))
+    assert one.invalid_actions.sum() == 0
+    np.testing.assert_array_equal(one.decisions, three.decisions)
+    np.testing.assert_array_equal(one.records["benefit"], three.records["benefit"])
 
 
 def test_all_policies_meet_the_same_patients() -> None:

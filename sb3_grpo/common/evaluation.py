@@ -1,5 +1,6 @@
 """Play a policy through numbered episodes and keep what happened to every patient."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -17,7 +18,11 @@ _SEEDS_PER_PURPOSE: Final = 2**32  # Stable-Baselines3 accepts training seeds be
 
 
 class Policy(Protocol):
-    """Anything with Stable-Baselines3's ``predict``: a model, or one of :data:`hospital_gym.heuristics.HEURISTICS`."""
+    """Anything with Stable-Baselines3's ``predict``: a model, or one of :data:`hospital_gym.heuristics.HEURISTICS`.
+
+    If ``predict`` has a parameter named ``action_masks``, as MaskablePPO's, it is given the masks of valid actions, (n, ...),
+    wherever the environments have a method ``action_masks()``.
+    """
 
     def predict(
         self,
@@ -89,7 +94,8 @@ def evaluate_episodes(
     of ``n_envs``, exactly for the rules in :mod:`hospital_gym.heuristics`, and for a network (which is deterministic here
     unless told otherwise) but for the rounding of its sums, which may depend on the size of the batch.
 
-    :param policy: a model or heuristic; its ``predict`` gets observations (n_envs, ...)
+    :param policy: a model or heuristic; its ``predict`` gets observations (n_envs, ...), the state that it returned last with
+        ``episode_start`` saying which episodes are new, and the masks of valid actions if it takes them (see :class:`Policy`)
     :param make_env: makes an environment whose ``reset`` accepts ``options={"episode": k}`` and whose last ``info`` of an
         episode holds ``episode_records`` and ``episode_cost``
     :param n_episodes: number of episodes, at least 1
@@ -143,9 +149,12 @@ def _play(
     playing: list[_Episode | None] = list(episodes[: len(envs)])
     observations = np.stack([_begin(env, seed, slot) for slot, env in enumerate(envs)])
     starts, state, n_begun, n_finished = np.ones(len(envs), dtype=bool), None, len(envs), 0
+    masks = _Masks(policy, envs)
     while n_finished < n_episodes:
         # An environment that has no episode left keeps its place, so that the policy's state keeps its shape.
-        actions, state = policy.predict(observations, state=state, episode_start=starts, deterministic=deterministic)
+        actions, state = policy.predict(
+            observations, state=state, episode_start=starts, deterministic=deterministic, **masks.arguments(playing)
+        )
         for slot, env in enumerate(envs):
             episode = playing[slot]
             if episode is None:
@@ -166,6 +175,27 @@ def _play(
                     n_begun += 1
             observations[slot] = observation
     return episodes
+
+
+class _Masks:
+    """Asks the environments for their masks of valid actions, if the policy wants them.
+
+    :param policy: the policy
+    :param envs: the environments, in which an episode has begun
+    """
+
+    def __init__(self, policy: Policy, envs: list[gym.Env]) -> None:
+        wanted = "action_masks" in inspect.signature(policy.predict).parameters
+        self._ask = [env.get_wrapper_attr("action_masks") for env in envs if wanted and env.has_wrapper_attr("action_masks")]
+        self._last = [np.asarray(ask()) for ask in self._ask]
+
+    def arguments(self, playing: list[_Episode | None]) -> dict[str, npt.NDArray[Any]]:
+        """Keyword arguments of ``predict``. An environment that has no episode left is not asked: any action does."""
+        if not self._ask:
+            return {}
+        for slot, episode in enumerate(playing):
+            self._last[slot] = np.ones_like(self._last[slot]) if episode is None else np.asarray(self._ask[slot]())
+        return {"action_masks": np.stack(self._last)}
 
 
 def _begin(env: gym.Env, seed: int, number: int) -> npt.NDArray[Any]:
