@@ -16,6 +16,7 @@ from hospital_gym.heuristics import HEURISTICS
 from sb3_grpo import GroupRobustPPO
 from sb3_grpo.cli import main
 from sb3_grpo.cli.demo import ALGORITHM, MODELS, HospitalDemo
+from sb3_grpo.cli.masks import Counts
 from sb3_grpo.cli.options import Hospital, read_hospitals, whole_number
 from sb3_grpo.common.hyperparameters import load_settings
 
@@ -58,7 +59,8 @@ def error_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["demo", "--nonsense"], ["--nonsense"]),
         (["heuristics", "--reference", "guess"], ["--reference", "'guess'", "triage"]),
         (["scenarios", "--scenario", "Mars"], ["--scenario", "'Mars'"]),
-        (["dance"], ["dance", "demo", "heuristics", "scenarios"]),
+        (["masks", "--decisions", "0"], ["--decisions", "'0'", "a whole number >= 1"]),
+        (["dance"], ["dance", "demo", "heuristics", "masks", "scenarios"]),
         ([], ["COMMAND"]),
     ],
 )
@@ -212,3 +214,19 @@ def test_scenarios_command(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "Rural: 40 beds, 25 nurses a day, 8.6 requests a day" in text
     assert all(word in text for word in ("general", "paediatric", "critical", "evening", "decisions", "1.08", "1.00", "0.80"))
+
+
+def test_masks_counts_invalid_actions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """None in 2048 decisions: the upper limit of their share is 1 - 0.05^(1/2048) = 1.46e-3."""
+    file = tmp_path / "masks.md"
+    words = ["masks", "--scenario", "Rural", "--decisions", "2000", "--processes", "1", "--markdown", str(file)]
+    assert main(words) == 0
+    assert "invalid actions" in capsys.readouterr().out
+    header, _, row, *_ = file.read_text().splitlines()
+    cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    assert cells["| hospital"] == "| Rural" and cells["decisions"] == "2,048" and cells["invalid actions"] == "0"
+    assert cells["at most |"] == "1.5e-03 |"
+    with_choice = int(cells["of which with more than one valid action"].replace(",", ""))
+    assert 1024 < with_choice < 2048
+    assert Counts(2048, with_choice, 0).upper_limit == pytest.approx(1 - 0.05 ** (1 / 2048))
+    assert Counts(10, 10, 10).upper_limit == 1.0

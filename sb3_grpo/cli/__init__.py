@@ -3,6 +3,7 @@
 ============= ======================================================================================
 demo.py       train plain PPO and GroupRobustPPO for a hospital and compare them with the rules in use
 heuristics.py compare the rules in use today
+masks.py      count invalid actions in training with masks
 scenarios.py  print what each hospital is: load, staff, decisions per episode
 tune.py       tune a rule's thresholds
 ------------- --------------------------------------------------------------------------------------
@@ -20,10 +21,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from sb3_grpo import __version__
-from sb3_grpo.cli import demo, heuristics, scenarios, tune
+from sb3_grpo.cli import demo, heuristics, masks, scenarios, tune
 from sb3_grpo.cli.options import OneLineParser, UsageError
 
-_COMMANDS: Final = (demo, heuristics, scenarios, tune)
+_COMMANDS: Final = (demo, heuristics, masks, scenarios, tune)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
