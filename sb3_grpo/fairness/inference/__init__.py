@@ -1,18 +1,39 @@
 """Intervals and tests for what policies do to groups. The unit is the episode or the training seed, never the patient.
 
-============= ======================================================================================================
-results.py    what the functions return
-resampling.py BCa bootstrap of whole episodes
-comparison.py several policies on the same episodes: the table that the commands print
-bands.py      simultaneous bands of group rates, and the extremes that follow: worst, best, gap
-max_t.py      how those are made
-============= ======================================================================================================
+=============== ====================================================================================================
+results.py      what the functions return
+resampling.py   BCa bootstrap of whole episodes
+comparison.py   several policies on the same episodes: the table that the commands print
+bands.py        simultaneous bands of group rates, and the extremes that follow: worst, best, gap
+max_t.py        how those are made
+means.py        means of one number per unit
+significance.py tests between two policies or algorithms, corrections, effect sizes
+trainings.py    several trainings: interquartile mean, probability of improvement, split of the uncertainty
+pareto.py       policies that no other beats in both efficiency and worst group
+=============== ====================================================================================================
 """
 
 from sb3_grpo.fairness.inference.bands import GroupBands, PairedBands, group_bands, paired_bands
 from sb3_grpo.fairness.inference.comparison import compare_policies
+from sb3_grpo.fairness.inference.means import linearised_rates, mean_interval
+from sb3_grpo.fairness.inference.pareto import ParetoFront, pareto_front
 from sb3_grpo.fairness.inference.resampling import N_RESAMPLES, bootstrap_estimates
 from sb3_grpo.fairness.inference.results import Comparison, Estimate, Interval, PairedDifference, PolicyEstimates, Unit
+from sb3_grpo.fairness.inference.significance import (
+    SignificanceTest,
+    adjust_p_values,
+    cohens_d,
+    cohens_dz,
+    paired_t_test,
+    sign_flip_test,
+    welch_test,
+)
+from sb3_grpo.fairness.inference.trainings import (
+    UncertaintySplit,
+    interquartile_mean,
+    probability_of_improvement,
+    split_uncertainty,
+)
 
 __all__ = [
     "N_RESAMPLES",
@@ -22,10 +43,25 @@ __all__ = [
     "Interval",
     "PairedBands",
     "PairedDifference",
+    "ParetoFront",
     "PolicyEstimates",
+    "SignificanceTest",
+    "UncertaintySplit",
     "Unit",
+    "adjust_p_values",
     "bootstrap_estimates",
+    "cohens_d",
+    "cohens_dz",
     "compare_policies",
     "group_bands",
+    "interquartile_mean",
+    "linearised_rates",
+    "mean_interval",
     "paired_bands",
+    "paired_t_test",
+    "pareto_front",
+    "probability_of_improvement",
+    "sign_flip_test",
+    "split_uncertainty",
+    "welch_test",
 ]

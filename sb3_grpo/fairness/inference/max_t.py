@@ -159,12 +159,10 @@ def smallest(draws: RatioDraws, new: FloatArray, old: FloatArray | None = None, 
         factor, method = _critical(largest_in_q[:, p], tail, int((error[p] > _CONSTANT).sum()), draws.n)
         lower[p] = difference[p] - factor * error[p]
         methods.append(method)
-    if not (error > _CONSTANT).any():
-        method = "constant"
-    else:
-        method = BONFERRONI if BONFERRONI in methods else MAX_T
+    low, high = float(lower.max(axis=1).min()), float(upper.min(axis=0).max())
+    method = "constant" if high - low <= _CONSTANT else BONFERRONI if BONFERRONI in methods else MAX_T
     value = float((new @ draws.value).min() - (old @ draws.value).min())
-    return episode_interval(value, float(lower.max(axis=1).min()), float(upper.min(axis=0).max()), method, draws.n, confidence)
+    return episode_interval(value, low, high, method, draws.n, confidence)
 
 
 def extremes(

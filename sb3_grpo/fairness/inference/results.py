@@ -4,12 +4,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 Unit = Literal["episode", "training seed"]
 """What was drawn independently: episodes say how good one fixed policy is, training seeds how good an algorithm is."""
 
 EPISODE: Final[Unit] = "episode"
 TRAINING_SEED: Final[Unit] = "training seed"
+UNITS: Final = (EPISODE, TRAINING_SEED)
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,34 @@ class Comparison:
             if policy.paired is not None:
                 row["paired"]["levels_down"] = policy.paired.levels_down
         return _without_nan(plain)
+
+
+def values_of(values: npt.ArrayLike, key: str, least: int = 1) -> npt.NDArray[np.float64]:
+    """Finite numbers, one per unit.
+
+    :param values: (n,)
+    :param key: their name in error messages
+    :param least: least number of them
+    :raises ValueError: if they are of another shape, too few, or not finite
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or len(x) < least:
+        raise ValueError(f"{key}: got shape {x.shape}, expected (n >= {least},)")
+    if not np.isfinite(x).all():
+        raise ValueError(f"{key}[{int(np.argmin(np.isfinite(x)))}]: got {x[~np.isfinite(x)][0]}, expected finite numbers")
+    return x
+
+
+def check_unit(unit: str) -> None:
+    """Refuse a unit that is no independent draw, patients above all."""
+    if unit not in UNITS:
+        raise ValueError(f"unit: got {unit!r}, expected one of {UNITS}: patients of an episode are not independent")
+
+
+def check_confidence(confidence: float) -> None:
+    """Refuse confidence levels that are none, e.g. 95."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: got {confidence}, expected a number inside (0, 1)")
 
 
 def _without_nan(value: Any) -> Any:
