@@ -1,37 +1,20 @@
 """Play a policy through numbered episodes and keep what happened to every patient."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from sb3_grpo.common.playing import Policy, play
 from sb3_grpo.fairness.metrics import EpisodeTotals, episode_totals
 
 SEED_PURPOSES: Final = ("report", "validation", "bootstrap")
 """What seeds other than training seeds are for: final comparisons, choosing between models, resampling."""
 
 _SEEDS_PER_PURPOSE: Final = 2**32  # Stable-Baselines3 accepts training seeds below this
-
-
-class Policy(Protocol):
-    """Anything with Stable-Baselines3's ``predict``: a model, or one of :data:`hospital_gym.heuristics.HEURISTICS`.
-
-    If ``predict`` has a parameter named ``action_masks``, as MaskablePPO's, it is given the masks of valid actions, (n, ...),
-    wherever the environments have a method ``action_masks()``.
-    """
-
-    def predict(
-        self,
-        observation: npt.NDArray[Any],
-        state: tuple[npt.NDArray[Any], ...] | None = None,
-        episode_start: npt.NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
-        """Actions (n,) and next state for observations (n, ...)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +113,6 @@ def evaluate_episodes(
 class _Episode:
     """One episode while it is played and afterwards."""
 
-    number: int
     decisions: int = 0
     invalid: int = 0
     cost: float = np.nan
@@ -145,60 +127,36 @@ def _play(
     progress: Callable[[int], object] | None,
     deterministic: bool,
 ) -> list[_Episode]:
-    episodes = [_Episode(number) for number in range(n_episodes)]
-    playing: list[_Episode | None] = list(episodes[: len(envs)])
-    observations = np.stack([_begin(env, seed, slot) for slot, env in enumerate(envs)])
-    starts, state, n_begun, n_finished = np.ones(len(envs), dtype=bool), None, len(envs), 0
-    masks = _Masks(policy, envs)
-    while n_finished < n_episodes:
-        # An environment that has no episode left keeps its place, so that the policy's state keeps its shape.
-        actions, state = policy.predict(
-            observations, state=state, episode_start=starts, deterministic=deterministic, **masks.arguments(playing)
-        )
-        for slot, env in enumerate(envs):
-            episode = playing[slot]
-            if episode is None:
-                continue
-            observation, _, terminated, truncated, info = env.step(actions[slot])
-            episode.decisions += 1
-            episode.invalid += bool(info.get("invalid_action", False))
-            starts[slot] = terminated or truncated
-            if starts[slot]:
-                episode.records, episode.cost = _results(info)
-                n_finished += 1
-                if progress is not None:
-                    progress(n_finished)
-                playing[slot] = None
-                if n_begun < n_episodes:
-                    playing[slot] = episodes[n_begun]
-                    observation = _begin(env, seed, n_begun)
-                    n_begun += 1
-            observations[slot] = observation
+    episodes = [_Episode() for _ in range(n_episodes)]
+    n_finished = 0
+
+    def begin(slot: int, number: int) -> npt.NDArray[Any]:
+        return begin_numbered(envs[slot], seed, number)
+
+    def step(number: int, reward: float, info: dict[str, Any], ended: bool) -> None:
+        nonlocal n_finished
+        episode = episodes[number]
+        episode.decisions += 1
+        episode.invalid += bool(info.get("invalid_action", False))
+        if ended:
+            episode.records, episode.cost = episode_results(info)
+            n_finished += 1
+            if progress is not None:
+                progress(n_finished)
+
+    play(policy, envs, range(n_episodes), begin, step, deterministic)
     return episodes
 
 
-class _Masks:
-    """Asks the environments for their masks of valid actions, if the policy wants them.
+def begin_numbered(env: gym.Env, seed: int, number: int) -> npt.NDArray[Any]:
+    """Reset an environment that numbers its episodes.
 
-    :param policy: the policy
-    :param envs: the environments, in which an episode has begun
+    :param env: the environment
+    :param seed: seed of the episodes
+    :param number: number of the episode
+    :return: its first observation
+    :raises ValueError: if the environment does not confirm the number
     """
-
-    def __init__(self, policy: Policy, envs: list[gym.Env]) -> None:
-        wanted = "action_masks" in inspect.signature(policy.predict).parameters
-        self._ask = [env.get_wrapper_attr("action_masks") for env in envs if wanted and env.has_wrapper_attr("action_masks")]
-        self._last = [np.asarray(ask()) for ask in self._ask]
-
-    def arguments(self, playing: list[_Episode | None]) -> dict[str, npt.NDArray[Any]]:
-        """Keyword arguments of ``predict``. An environment that has no episode left is not asked: any action does."""
-        if not self._ask:
-            return {}
-        for slot, episode in enumerate(playing):
-            self._last[slot] = np.ones_like(self._last[slot]) if episode is None else np.asarray(self._ask[slot]())
-        return {"action_masks": np.stack(self._last)}
-
-
-def _begin(env: gym.Env, seed: int, number: int) -> npt.NDArray[Any]:
     observation, info = env.reset(seed=seed, options={"episode": number})
     if info.get("episode") != number:
         raise ValueError(
@@ -208,7 +166,13 @@ def _begin(env: gym.Env, seed: int, number: int) -> npt.NDArray[Any]:
     return np.asarray(observation)
 
 
-def _results(info: dict[str, Any]) -> tuple[npt.NDArray[Any], float]:
+def episode_results(info: dict[str, Any]) -> tuple[npt.NDArray[Any], float]:
+    """What an environment with patients says on an episode's last step: records and cost.
+
+    :param info: the step's info
+    :return: one row per patient, and the cost inside the counted window
+    :raises ValueError: if one of them is missing
+    """
     for key in ("episode_records", "episode_cost"):
         if key not in info:
             raise ValueError(f"info[{key!r}]: missing on an episode's last step; the environment must record its patients")
