@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hospital_gym.records import AGE_BANDS, SEVERITIES
+from hospital_gym.records import AGE_BANDS, QUINTILES, SEVERITIES, SEXES
 from hospital_gym.scenarios import Scenario
 
 PUBLISHED_GROUPS: Final = ("pediatric", "adult", "elderly", "critical")
@@ -18,8 +18,8 @@ PUBLISHED_GROUPS: Final = ("pediatric", "adult", "elderly", "critical")
 _CRITICAL: Final = SEVERITIES.index("critical")
 _VALUES: Final[dict[str, tuple[str, ...]]] = {
     "age_band": AGE_BANDS,
-    "sex": ("female", "male"),
-    "quintile": ("q1", "q2", "q3", "q4", "q5"),
+    "sex": SEXES,
+    "quintile": QUINTILES,
     "severity": SEVERITIES,
 }
 

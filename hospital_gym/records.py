@@ -11,6 +11,11 @@ import numpy as np
 AGE_BANDS: Final = ("child", "adult", "elderly")
 """Age bands: child < 18 years, adult 18 to 64, elderly >= 65."""
 
+SEXES: Final = ("female", "male")
+
+QUINTILES: Final = ("q1", "q2", "q3", "q4", "q5")
+"""Deprivation quintiles, q1 the most deprived; the quintile of a record is the number, 1 to 5."""
+
 SEVERITIES: Final = ("routine", "urgent", "critical")
 """Triage severities, least urgent first."""
 
@@ -38,7 +43,7 @@ RECORD_DTYPE: Final = np.dtype(
         ("arrival", np.float64),  # hours since control began; negative before it
         ("age", np.float32),  # years
         ("age_band", np.int8),  # index into AGE_BANDS
-        ("sex", np.int8),  # 0 female, 1 male
+        ("sex", np.int8),  # index into SEXES
         ("quintile", np.int8),  # deprivation quintile, 1 (most deprived) to 5
         ("group", np.int16),  # index into the environment's group_names, fixed at arrival
         ("severity_arrival", np.int8),  # index into SEVERITIES
