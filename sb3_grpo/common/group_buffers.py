@@ -125,6 +125,19 @@ class GroupBufferMixin(RolloutBuffer):
             exposure[staged] = told if told.ndim == 3 else exposure[staged] * told[..., None]
         return exposure
 
+    def replace_groups(self, ids: np.ndarray, rewards: np.ndarray, exposure: np.ndarray) -> None:
+        """
+        Let the steps of a complete rollout count for other groups than the environments told. Advantages stay as they are.
+
+        :param ids: Group of each step, (T, N), -1 for none
+        :param rewards: Raw reward that counts towards the performance of the step's own group, (T, N)
+        :param exposure: Exposure of the step's own group, (T, N)
+        """
+        self.group_ids = ids.astype(np.int64)
+        self.raw_rewards, self.group_exposure = rewards.astype(np.float32), exposure.astype(np.float32)
+        self.group_rewards = None
+        self._staged_exposure[:] = True
+
     def compute_returns_and_advantage(self, last_values: th.Tensor, dones: np.ndarray) -> None:
         if not self.n_values and not self.elapsed_discount:
             return super().compute_returns_and_advantage(last_values, dones)
