@@ -1,0 +1,136 @@
+"""Clusters of episodes: how many there are, where, and which is which after a new fit.
+
+scikit-learn, slow to import, is imported where it is used.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+#: Silhouettes are computed on this many episodes: their cost grows with the square
+SILHOUETTE_SAMPLE = 500
+
+
+class Clusters(NamedTuple):
+    """Centres of k clusters. An episode belongs to the nearest, with features measured in units of ``scale``."""
+
+    centers: np.ndarray  # (k, F)
+    scale: np.ndarray  # (F,)
+
+    def nearest(self, features: np.ndarray) -> np.ndarray:
+        """
+        :param features: Features of M episodes, (M, F)
+        :return: Number of the nearest centre of each, (M,) int64
+        """
+        return cdist(features / self.scale, self.centers / self.scale).argmin(axis=1).astype(np.int64)
+
+
+def fit(features: np.ndarray, n_clusters: int, rng: np.random.Generator) -> tuple[Clusters, float]:
+    """
+    Cluster episodes by mini-batch k-means on standardised features. Clusters are numbered by the first feature of their
+    centres, the lowest first, so that neither the order of episodes nor chance numbers them.
+
+    :param features: Features of M episodes, (M, F)
+    :param n_clusters: Number of clusters, at most M
+    :param rng: Where seeds come from
+    :return: The clusters and their silhouette
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    mean, scale = _standardisation(features)
+    means = MiniBatchKMeans(n_clusters, n_init=10, random_state=int(rng.integers(2**31)))
+    centers = means.fit((features - mean) / scale).cluster_centers_
+    clusters = Clusters(centers[centers[:, 0].argsort()] * scale + mean, scale)
+    return clusters, silhouette(features, clusters, rng)
+
+
+def choose(
+    features: np.ndarray, max_clusters: int, min_size: float, min_silhouette: float, rng: np.random.Generator
+) -> tuple[Clusters, float]:
+    """
+    Choose the number of clusters by silhouette (P. J. Rousseeuw, "Silhouettes", 1987).
+
+    :param features: Features of M episodes, (M, F)
+    :param max_clusters: Largest number of clusters
+    :param min_size: Least number of episodes in each cluster
+    :param min_silhouette: Least silhouette
+    :param rng: Where seeds come from
+    :return: From 2 to ``max_clusters`` clusters of at least that size with the highest silhouette, and the silhouette; one
+        cluster and NaN if there are none, or theirs is lower than it must be
+    """
+    candidates = []
+    for n_clusters in range(2, min(max_clusters, len(features) - 1) + 1):
+        clusters, score = fit(features, n_clusters, rng)
+        sizes = np.bincount(clusters.nearest(features), minlength=n_clusters)
+        if sizes.min() >= min_size and score >= min_silhouette:
+            candidates.append((clusters, score))
+    return max(candidates, key=lambda candidate: candidate[1]) if candidates else fit(features, 1, rng)
+
+
+def refit(features: np.ndarray, old: Clusters, rng: np.random.Generator) -> tuple[Clusters, float]:
+    """
+    Fit clusters to newer episodes, beginning with the old centres. A cluster without episodes keeps its centre.
+
+    :param features: Features of M episodes, (M, F)
+    :param old: The clusters so far
+    :param rng: Where seeds come from
+    :return: As many clusters, with the ids of those they come from (:func:`matched`), and their silhouette
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    mean, scale = _standardisation(features)
+    means = MiniBatchKMeans(
+        len(old.centers),
+        init=(old.centers - mean) / scale,
+        n_init=1,
+        reassignment_ratio=0.0,
+        random_state=int(rng.integers(2**31)),
+    )
+    centers = means.fit((features - mean) / scale).cluster_centers_ * scale + mean
+    clusters = matched(features, old, Clusters(centers, scale))
+    return clusters, silhouette(features, clusters, rng)
+
+
+def matched(features: np.ndarray, old: Clusters, new: Clusters) -> Clusters:
+    """
+    Order new clusters such that cluster k shares its episodes with old cluster k: the one-to-one assignment (Hungarian
+    algorithm) with the most shared episodes; among equals the one with the closest centres.
+
+    :param features: Features of M episodes, (M, F)
+    :param old: Old clusters
+    :param new: As many new ones
+    :return: The new clusters in that order
+    """
+    n_clusters = len(old.centers)
+    shared = np.zeros((n_clusters, n_clusters))
+    np.add.at(shared, (old.nearest(features), new.nearest(features)), 1.0)
+    distance = cdist(old.centers / new.scale, new.centers / new.scale)
+    # All distances together count less than one episode
+    closeness = 1.0 - distance / (distance.max() or 1.0)
+    _, order = linear_sum_assignment(shared + closeness / (n_clusters + 1), maximize=True)
+    return Clusters(new.centers[order], new.scale)
+
+
+def silhouette(features: np.ndarray, clusters: Clusters, rng: np.random.Generator) -> float:
+    """
+    :param features: Features of M episodes, (M, F)
+    :param clusters: The clusters
+    :param rng: Draws the episodes to look at if there are many
+    :return: Mean silhouette, from -1 to 1; NaN unless at least two clusters, and one episode more, are there
+    """
+    from sklearn.metrics import silhouette_score
+
+    chosen = np.sort(rng.permutation(len(features))[:SILHOUETTE_SAMPLE])
+    labels = clusters.nearest(features[chosen])
+    if not 2 <= len(np.unique(labels)) < len(labels):
+        return float("nan")
+    return float(silhouette_score(features[chosen] / clusters.scale, labels))
+
+
+def _standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(features)  # the scale of a constant feature is 1
+    return scaler.mean_, scaler.scale_
