@@ -75,6 +75,7 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
     | `invalid_action` | bool | the action was invalid, the triage rule acted in its place |
     | `episode_records` | structured array | on the last step: one row per patient (`hospital_gym.records.RECORD_DTYPE`) |
     | `episode_cost` | float | on the last step: cost inside the counted window |
+    | `episode_utilisation` | dict | on the last step: hours used and available of each of `hospital_gym.records.RESOURCES` |
 
     `reset` gives `episode` and `action_mask`. Attributes for learners: `group_names`, `discount_time` (hours),
     `performance_scale` (five points of benefit rate are one unit).
@@ -188,6 +189,7 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         if result.done:
             info["episode_records"] = simulator.records()
             info["episode_cost"] = simulator.counted_cost
+            info["episode_utilisation"] = simulator.utilisation()
         reward = float(simulator.group_rewards.sum(dtype=np.float64))
         return simulator.observation.copy(), reward, False, result.done, info
 

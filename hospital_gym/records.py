@@ -36,6 +36,9 @@ OUTCOMES: Final = (
 )
 """What became of a patient by the end of the episode; the outcome of a record is an index into this tuple."""
 
+RESOURCES: Final = (*(f"{name} beds" for name in BED_TYPES), "nurses", "equipment")
+"""What ``info["episode_utilisation"]`` tells the use of."""
+
 RECORD_DTYPE: Final = np.dtype(
     [
         ("episode", np.int32),  # number of the episode in its seed's sequence

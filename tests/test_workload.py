@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hospital_gym.records import RESOURCES
 from hospital_gym.scenarios import SCENARIOS, URBAN, Scenario
+from hospital_gym.simulator.layout import ABSENT
+from hospital_gym.simulator.simulator import Simulator
 from hospital_gym.workload import offered_load_by_shift, triage_workload
 
 
@@ -56,3 +59,51 @@ def test_size_of_an_urban_episode() -> None:
     assert np.all((workload.bed_use > 0.7) & (workload.bed_use < 1.0))
     with pytest.raises(ValueError, match="n_episodes: got 0, expected at least 1"):
         triage_workload(URBAN, n_episodes=0, seed=0)
+
+
+@pytest.mark.parametrize("scenario", [URBAN, SCENARIOS["Surge"]], ids=lambda scenario: scenario.name)
+def test_utilisation_is_that_of_the_stays(scenario: Scenario) -> None:
+    """Hours used are the sum over stays, hours open those of the plan: Little's law without its limit.
+
+    Surge changes its beds by plan; with levers, hours open exceed the plan by whole blocks and crews.
+    """
+    simulator = Simulator(scenario)
+    simulator.reset(seed=3)
+    simulator.run_triage()
+    horizon, hours = scenario.horizon_hours, simulator.utilisation()
+    assert tuple(hours) == RESOURCES
+
+    known = simulator.patients[simulator.patients.status != ABSENT]
+    in_bed = known[known.bed >= 0]
+    # In a bed from the start of the burn-in: no decision, the stay begins on arrival.
+    begin = np.where(np.isnan(in_bed.decided), in_bed.arrival, in_bed.decided)
+    under_control = np.clip(np.minimum(begin + in_bed.stay, horizon) - np.maximum(begin, 0.0), 0.0, None)
+    for bed, name in enumerate(RESOURCES[:3]):
+        assert hours[name][0] == pytest.approx(under_control[in_bed.bed == bed].sum(), rel=1e-9)
+    assert hours["equipment"][0] == pytest.approx(under_control[in_bed.severity == 2].sum(), rel=1e-9)
+
+    changes = np.array(scenario.capacity_changes).reshape(-1, 4)
+    planned = np.asarray(scenario.beds) * horizon
+    np.add.at(planned, changes[:, 2].astype(int), (changes[:, 1] - changes[:, 0]) * changes[:, 3])
+    surge = np.array([hours[name][1] for name in RESOURCES[:3]]) - planned
+    assert np.all(surge > -1e-6) and surge.sum() > 0
+    out = scenario.equipment - scenario.equipment_in_maintenance
+    in_maintenance = horizon / scenario.maintenance_every * scenario.maintenance_hours * out
+    assert hours["equipment"][1] == pytest.approx(scenario.equipment * horizon - in_maintenance, abs=out * 8.0)
+
+
+def test_nurse_hours_available_are_the_roster_and_the_levers() -> None:
+    """Nobody absent: 80 nurses of 8 hours a day are 640 hours a day; without a budget no lever adds to them."""
+    scenario = replace(URBAN, absence=0.0, budget_per_day=0.0, budget_cap=0.0)
+    simulator = Simulator(scenario)
+    simulator.reset(seed=0)
+    simulator.run_triage()
+    needed, present = simulator.utilisation()["nurses"]
+    assert present == pytest.approx(21 * 640.0, rel=1e-9)
+    # What the shifts need lies between the least and the most that the bed-hours can need.
+    bed_hours = sum(used for used, _ in list(simulator.utilisation().values())[:3])
+    assert bed_hours / 5 * 0.67 < needed < bed_hours / 2
+    with_levers = Simulator(replace(URBAN, absence=0.0))
+    with_levers.reset(seed=0)
+    with_levers.run_triage()
+    assert with_levers.utilisation()["nurses"][1] > present

@@ -10,9 +10,11 @@ from hospital_gym.simulator.layout import (
     CRITICAL,
     DIED,
     DISCHARGED,
+    EQUIPMENT,
     IN_BED,
     LEFT,
     N_BEDS,
+    NURSES,
     SHIFT_HOURS,
     WAITING,
 )
@@ -174,8 +176,25 @@ def _run_calendar(hospital: Any, constants: Any, changes: Any) -> None:
 
 
 @njit
+def _use(hospital: Any, constants: Any, hours: float) -> None:
+    """Add up the use of every resource over ``hours`` in which nothing happens."""
+    used, opened = hospital.used_hours, hospital.open_hours
+    for bed in range(N_BEDS):
+        used[bed] += hours * hospital.occupied[bed]
+        opened[bed] += hours * hospital.capacity[bed]
+        if hospital.block_open[bed] == 1:
+            opened[NURSES] += hours * constants.block_care[bed]
+    if hospital.overtime_until > hospital.time:
+        opened[NURSES] += hours * constants.overtime_nurses
+    used[NURSES] += hours * constants.shift_need[(hospital.shift + 2) % 3] * hospital.care.sum()
+    used[EQUIPMENT] += hours * hospital.equipment_used
+    opened[EQUIPMENT] += hours * hospital.equipment
+
+
+@njit
 def _pass_time(hospital: Any, constants: Any, groups: Any, until: float) -> None:
     hours = until - hospital.time
+    _use(hospital, constants, hours)
     hospital.time = until
     hospital.budget = min(constants.budget_cap, hospital.budget + hours * constants.budget_rate)
     hospital.slots = min(constants.slot_cap, hospital.slots + hours * constants.slot_rate)

@@ -86,6 +86,8 @@ def _begin_control(hospital: Any, c: Any, patients: Any, groups: Any) -> None:
     """What the burn-in cost is forgotten; those waiting now enter with the demand that can still be met."""
     hospital.budget, hospital.slots = c.budget_cap / 2.0, c.slot_cap / 2.0
     hospital.step_cost = hospital.counted_cost = hospital.total_cost = 0.0
+    hospital.used_hours[:] = 0.0
+    hospital.open_hours[:] = 0.0
     for g in range(groups.shape[0]):
         groups[g].step_benefit = groups[g].step_exposure = 0.0
     for queue in range(hospital.queue_head.shape[0]):

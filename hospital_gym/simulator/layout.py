@@ -25,6 +25,10 @@ N_CLASSES: Final = N_AGES * N_SEVERITIES
 """Queue classes: age band x current severity; class = 3 * age band + severity."""
 N_BEDS: Final = 3
 N_SKILLS: Final = 3
+N_RESOURCES: Final = N_BEDS + 2
+NURSES: Final = N_BEDS
+"""Resources are the bed types, nurses and equipment."""
+EQUIPMENT: Final = N_BEDS + 1
 GENERAL: Final = 0
 PAEDIATRIC: Final = 1
 CRITICAL_BED: Final = 2
@@ -119,6 +123,8 @@ HOSPITAL: Final = np.dtype(
         ("occupants", np.int64, (N_CLASSES, N_BEDS)),
         ("bed_hours", np.float64, (N_BEDS,)),  # integral of the occupied beds since the start
         ("capacity_hours", np.float64, (N_BEDS,)),
+        ("used_hours", np.float64, (N_RESOURCES,)),  # integrals since control began, see hospital_gym.records.RESOURCES
+        ("open_hours", np.float64, (N_RESOURCES,)),  # of nurses only those who came by a lever: the roster is not written here
         ("care", np.float64, (N_SKILLS,)),  # nurses needed by those in beds, by skill, on a day shift
         ("shift", np.int64),  # index of the current shift in ``nurses``
         ("next_shift", np.float64),

@@ -10,7 +10,7 @@ from numba.core import config
 from hospital_gym.arrival_files import ArrivalFile
 from hospital_gym.groups import Grouping
 from hospital_gym.observation import ObservationLayout
-from hospital_gym.records import OUTCOMES, RECORD_DTYPE
+from hospital_gym.records import OUTCOMES, RECORD_DTYPE, RESOURCES
 from hospital_gym.scenarios import Scenario
 from hospital_gym.simulator import kernel
 from hospital_gym.simulator.draws import Draws, count_windows, draw_episode
@@ -23,9 +23,12 @@ from hospital_gym.simulator.layout import (
     IN_BED,
     LEFT,
     N_ACTIONS,
+    NURSES,
+    SHIFT_HOURS,
     TRANSFERRED,
     WAITING,
     build_constants,
+    roster_start,
 )
 
 
@@ -175,6 +178,18 @@ class Simulator:
     def counted_cost(self) -> float:
         """Cost of levers and transfers inside the counted window."""
         return float(self._hospital["counted_cost"][0])
+
+    def utilisation(self) -> dict[str, tuple[float, float]]:
+        """Hours used and hours available of each of :data:`~hospital_gym.records.RESOURCES`, from hour 0 to now.
+
+        Beds: occupied and open, surge beds included. Nurses: needed by those in beds and present, with overtime crews and
+        those of surge blocks; need exceeds presence where absence left too few. Equipment: held and not in maintenance.
+        """
+        used, available = self.state.used_hours, np.array(self.state.open_hours)
+        begins = roster_start(-self.scenario.burn_in_hours) + SHIFT_HOURS * np.arange(len(self._nurses))
+        on_duty = np.clip(np.minimum(begins + SHIFT_HOURS, self.time) - np.maximum(begins, 0.0), 0.0, None)
+        available[NURSES] += on_duty @ self._nurses.sum(axis=1)
+        return {name: (float(u), float(a)) for name, u, a in zip(RESOURCES, used, available, strict=True)}
 
     def snapshot(self) -> Snapshot:
         """The full state, to be restored later, in this simulator or in another one of the same scenario.

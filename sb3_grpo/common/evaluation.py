@@ -1,7 +1,7 @@
 """Play a policy through numbered episodes and keep what happened to every patient."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import gymnasium as gym
@@ -26,6 +26,8 @@ class EpisodeSet:
     :param decisions: (E,) number of decisions of each episode
     :param invalid_actions: (E,) number of decisions that were invalid and taken by the triage rule instead
     :param group_names: names of the G groups
+    :param utilisation: per resource the hours used and available in each episode, (E, 2); empty if the environment does not
+        tell (``info["episode_utilisation"]``)
     """
 
     records: npt.NDArray[Any]
@@ -33,6 +35,7 @@ class EpisodeSet:
     decisions: npt.NDArray[np.int64]
     invalid_actions: npt.NDArray[np.int64]
     group_names: tuple[str, ...]
+    utilisation: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def totals(self) -> EpisodeTotals:
         """Demand, benefit and counted patients by episode and group, each (E, G)."""
@@ -106,6 +109,10 @@ def evaluate_episodes(
         decisions=np.array([result.decisions for result in results]),
         invalid_actions=np.array([result.invalid for result in results]),
         group_names=group_names,
+        utilisation={
+            name: np.array([result.utilisation[name] for result in results], dtype=np.float64)
+            for name in results[0].utilisation
+        },
     )
 
 
@@ -117,6 +124,7 @@ class _Episode:
     invalid: int = 0
     cost: float = np.nan
     records: npt.NDArray[Any] | None = None
+    utilisation: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def _play(
@@ -140,6 +148,7 @@ def _play(
         episode.invalid += bool(info.get("invalid_action", False))
         if ended:
             episode.records, episode.cost = episode_results(info)
+            episode.utilisation = info.get("episode_utilisation", {})
             n_finished += 1
             if progress is not None:
                 progress(n_finished)
