@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from sb3_grpo.fairness.inference.max_t import N_BAND_RESAMPLES, band, episode_interval, extremes, ratio_draws
+from sb3_grpo.fairness.inference.max_t import N_BAND_RESAMPLES, RatioDraws, band, episode_interval, extremes, ratio_draws
 from sb3_grpo.fairness.inference.results import Interval
 from sb3_grpo.fairness.metrics import MIN_PATIENTS, EpisodeTotals, sufficient_groups
 
@@ -85,6 +85,19 @@ def group_bands(
     _check(totals, group_names, n_resamples, confidence)
     chosen = np.flatnonzero(sufficient_groups(totals, min_patients))
     draws = ratio_draws(totals.benefit[:, chosen], totals.demand[:, chosen], rng, n_resamples)
+    return bands_of_draws(draws, chosen, group_names, confidence)
+
+
+def bands_of_draws(
+    draws: RatioDraws, chosen: npt.NDArray[np.intp], group_names: Sequence[str], confidence: float = 0.95
+) -> GroupBands:
+    """Bands of rates whose resamples are at hand.
+
+    :param draws: the rates of the groups that have one
+    :param chosen: their places among the names
+    :param group_names: names of all groups
+    :param confidence: confidence level
+    """
     rates = [_clipped(rate, 0.0, 1.0) for rate in band(draws, np.eye(len(chosen)), confidence)]
     worst, best, gap = extremes(draws, len(chosen), confidence)
     return GroupBands(
