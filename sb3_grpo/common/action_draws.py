@@ -17,8 +17,8 @@ from stable_baselines3.common.distributions import (
 def action_distribution(model: BaseAlgorithm) -> Distribution | None:
     """
     :param model: A model
-    :return: Where the model's policy keeps the distribution of its actions; None if it has none to draw from, as DQN or TD3, or
-        if its noise is drawn elsewhere, as with gSDE
+    :return: Where the model's policy keeps the distribution of its actions; None if it has none to draw from, as DQN or TD3,
+        or if its noise is drawn elsewhere, as with gSDE
     """
     for module in (model.policy, getattr(model.policy, "actor", None)):
         distribution = getattr(module, "action_dist", None)
@@ -44,7 +44,7 @@ def draws_from(distribution: Distribution, generators: Sequence[np.random.Genera
     try:
         yield
     finally:
-        del distribution.sample  # type: ignore[method-assign]
+        del distribution.sample
 
 
 def _sample(distribution: Any, generators: Sequence[np.random.Generator]) -> th.Tensor:

@@ -90,8 +90,8 @@ class Precision:
         )
         if self.looks > 1:
             text += (
-                f" The number of episodes was decided by {self.looks} looks at the width: samples with too small a spread stop "
-                "first, so that the intervals hold a little less often than their level says."
+                f" The number of episodes was decided by {self.looks} looks at the width: samples with too small a spread "
+                "stop first, so that the intervals hold a little less often than their level says."
             )
         return text
 
