@@ -30,6 +30,7 @@ from sb3_grpo.common.group_infos import (
 from sb3_grpo.common.group_logging import group_log
 from sb3_grpo.common.group_policies import GroupCriticMixin, group_policy_class
 from sb3_grpo.common.group_state import GroupSettings, GroupState, update_group_state
+from sb3_grpo.common.latent_groups import LatentGroups
 from sb3_grpo.common.masked_policies import check_masks_are_raw
 from sb3_grpo.common.objectives import Objective
 from sb3_grpo.common.schedules import evaluate_lam, is_always_zero, lam_schedule
@@ -67,6 +68,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         smoothing: float,
         shrinkage: float,
         max_weight: float,
+        latent_groups: LatentGroups | None,
     ) -> None:
         self.lam = lam
         self.min_benefit = min_benefit
@@ -81,6 +83,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         self.smoothing = smoothing
         self.shrinkage = shrinkage
         self.max_weight = max_weight
+        self.latent_groups = latent_groups
         self.performance_scale: float | None = None
         self.group_state: GroupState | None = None
 
@@ -117,6 +120,8 @@ class GroupRobustMixin(OnPolicyAlgorithm):
             raise ValueError(f"`shrinkage` must be a finite number, at least 0, got {self.shrinkage!r}")
         if not (is_number(self.max_weight) and self.max_weight >= 1):
             raise ValueError(f"`max_weight` must be a finite number, at least 1, got {self.max_weight!r}")
+        if not (self.latent_groups is None or isinstance(self.latent_groups, LatentGroups)):
+            raise ValueError(f"`latent_groups` must be None or LatentGroups(...), got {self.latent_groups!r}")
         if not (self.group_critic is None or isinstance(self.group_critic, bool)):
             raise ValueError(
                 f"`group_critic` must be True, False or None (True if groups are known), got {self.group_critic!r}"
@@ -159,6 +164,11 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         :param restored: Whether this model comes from a file
         :raises ValueError: If a group critic is wanted without known groups, or the file's critic is of the other kind
         """
+        if self.latent_groups is not None and (self.group_critic or self.group_names is not None):
+            raise ValueError(
+                "`latent_groups` finds groups that nobody has named and weights samples by them: leave `group_critic` alone, "
+                f"and the groups unnamed, got group_critic={self.group_critic!r} and the groups {self.group_names}"
+            )
         if self._objective.weights_samples and self.group_critic:
             raise ValueError(f"`group_critic` must be False for objective {self.objective!r}, which weights samples")
         if self.group_critic is None and self._objective.weights_samples:
@@ -220,6 +230,8 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         finally:
             self._rollout_callback = None
         if completed:
+            if self.latent_groups is not None:
+                self.latent_groups.relabel(self.rollout_buffer, rollout_starts)
             self._update_group_state(rollout_starts)
         return completed
 
@@ -239,8 +251,9 @@ class GroupRobustMixin(OnPolicyAlgorithm):
             step = GroupStep(None, None, None, None)
         else:
             n_groups = None if self.group_names is None else len(self.group_names)
-            step = read_group_infos(infos, n_groups, not is_always_zero(self.lam_schedule), self._elapsed_discount)
-        if step.ids is not None or step.rewards is not None:
+            ids_required = self.latent_groups is None and not is_always_zero(self.lam_schedule)
+            step = read_group_infos(infos, n_groups, ids_required, self._elapsed_discount)
+        if step.ids is not None or step.rewards is not None or self.latent_groups is not None:
             check_rewards(raw_rewards)
         if step.rewards is not None:
             check_reward_split(step.rewards, raw_rewards, step_locals["env"])
@@ -345,5 +358,8 @@ class GroupRobustMixin(OnPolicyAlgorithm):
             reference = np.max(self.group_state["highest"] if self._baseline is None else self._baseline)
             log = group_log(performance, weights, self.current_lam(), float(reference), self.group_names)
             for key, value in {**log, **self._objective.log(self.group_state["objective"])}.items():
+                self.logger.record(key, value)
+        if self.latent_groups is not None:
+            for key, value in self.latent_groups.log().items():
                 self.logger.record(key, value)
         super().dump_logs(iteration)

@@ -76,7 +76,7 @@ def update_group_state(
         performance=performance,
         objective=objective_state,
         coefficients=coefficients,
-        highest=np.fmax(highest, np.fmax.reduce(performance["value"])),
+        highest=np.asarray(np.fmax(highest, np.fmax.reduce(performance["value"]))),
     )
 
 

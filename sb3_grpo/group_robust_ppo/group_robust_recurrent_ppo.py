@@ -9,6 +9,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 
 from sb3_grpo.common.group_algorithm import GroupRobustMixin
+from sb3_grpo.common.latent_groups import LatentGroups
 from sb3_grpo.common.objectives import Objective
 from sb3_grpo.group_robust_ppo.recurrent_policies import (
     CnnLstmPolicy,
@@ -75,6 +76,8 @@ class GroupRobustRecurrentPPO(GroupRobustMixin, RecurrentPPO):
         had fared like everybody, so that a rare group's noise does not rule
     :param max_weight: Largest ratio of a group's weight in the objective to its share, at least 1, so that a very rare group
         does not rule the update
+    :param latent_groups: Finds groups by itself, as clusters of episodes, where nobody has named any
+        (:class:`~sb3_grpo.common.latent_groups.LatentGroups`); samples are then weighted by group
     :param stats_window_size: Window size for the rollout logging, specifying the number of episodes to average
         the reported success rate, mean episode length, and mean reward over
     :param tensorboard_log: the log location for tensorboard (if None, no logging)
@@ -127,6 +130,7 @@ class GroupRobustRecurrentPPO(GroupRobustMixin, RecurrentPPO):
         smoothing: float = 0.1,
         shrinkage: float = 20.0,
         max_weight: float = 10.0,
+        latent_groups: LatentGroups | None = None,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -174,6 +178,7 @@ class GroupRobustRecurrentPPO(GroupRobustMixin, RecurrentPPO):
             smoothing=smoothing,
             shrinkage=shrinkage,
             max_weight=max_weight,
+            latent_groups=latent_groups,
         )
         if _init_setup_model:
             self._setup_model()
