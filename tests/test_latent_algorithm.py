@@ -76,6 +76,7 @@ def test_no_ids_are_needed_and_the_log_says_what_was_found(tmp_path: Path) -> No
     model = make(kinds(labelled=False), latent_groups=latent(), lam=0.5)
     model.set_logger(configure(str(tmp_path), ["csv"]))
     model.learn(1_000)
+    model.logger.close()
     header = (tmp_path / "progress.csv").read_text(encoding="utf-8").splitlines()[0]
     assert "group/clusters" in header and "group/silhouette" in header and "group/1/weight" in header
     assert "group/ari" not in header
