@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -16,12 +17,14 @@ from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sb3_grpo import GroupRobustPPO
 from sb3_grpo.common.clusters import Clusters, choose, fit, matched, refit, silhouette
 from sb3_grpo.common.episode_features import EpisodeSummary, flat_observations
 from sb3_grpo.common.group_buffers import GroupBufferMixin, GroupDictRolloutBuffer, GroupRolloutBuffer
 from sb3_grpo.common.group_infos import GroupStep
 from sb3_grpo.common.group_performance import PerformanceState, forget_unfinished, initial_performance, update_performance
 from sb3_grpo.common.latent_groups import LatentGroups
+from tests.small_models import make, shared
 
 SPACE = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
@@ -134,7 +137,7 @@ def test_constant_entry_is_no_feature() -> None:
     deviations = set()
     for length in (3, 7, 11, 1000):
         episode = EpisodeSummary()
-        for part in np.array_split(np.full((length, 1), 0.1, dtype=np.float32), 3):
+        for part in np.array_split(np.full((length, 1), 0.1), 3):
             episode.extend(part, np.zeros(len(part)), np.full(len(part), -1))
         deviations.add(float(episode.features()[1]))
     assert deviations == {0.0}
@@ -479,6 +482,18 @@ def test_saved_and_loaded_go_on_alike(features: Any) -> None:
         np.testing.assert_array_equal(buffers[k].raw_rewards, copies[k].raw_rewards)
         assert loaded.log() == latent.log()
     np.testing.assert_array_equal(loaded.clusters.centers, latent.clusters.centers)  # type: ignore[union-attr]
+
+
+def test_saved_with_the_model(tmp_path: Path) -> None:
+    """The loaded model knows the same clusters, and goes on with another number of environments."""
+    latent = LatentGroups(n_groups=2, min_episodes=10, refit_every=2)
+    model = make(shared(keys=("group_id",), names=None, length=3), latent_groups=latent).learn(96)
+    model.save(tmp_path / "model")
+    loaded = GroupRobustPPO.load(tmp_path / "model", env=shared(n_envs=3, keys=(), names=None, length=3), device="cpu")
+    assert isinstance(model.latent_groups, LatentGroups) and isinstance(loaded.latent_groups, LatentGroups)
+    log = loaded.latent_groups.log()
+    assert log == model.latent_groups.log() and log["group/clusters"] == 2.0
+    assert loaded.learn(96).latent_groups.log() != log  # type: ignore[union-attr]
 
 
 def test_scikit_learn_is_imported_when_it_is_needed() -> None:
