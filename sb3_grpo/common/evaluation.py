@@ -1,6 +1,6 @@
 """Play a policy through numbered episodes and keep what happened to every patient."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -103,28 +103,53 @@ def evaluate_episodes(
     finally:
         for env in envs:
             env.close()
-    return EpisodeSet(
-        records=np.concatenate([result.records for result in results]),
-        costs=np.array([result.cost for result in results]),
-        decisions=np.array([result.decisions for result in results]),
-        invalid_actions=np.array([result.invalid for result in results]),
-        group_names=group_names,
-        utilisation={
-            name: np.array([result.utilisation[name] for result in results], dtype=np.float64)
-            for name in results[0].utilisation
-        },
-    )
+    return collect_episodes(results, group_names)
 
 
 @dataclass
-class _Episode:
-    """One episode while it is played and afterwards."""
+class PlayedEpisode:
+    """One episode while it is played and afterwards; the parameters as in :class:`EpisodeSet`."""
 
     decisions: int = 0
     invalid: int = 0
-    cost: float = np.nan
+    cost: float = 0.0
     records: npt.NDArray[Any] | None = None
     utilisation: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def note(self, info: dict[str, Any]) -> None:
+        """A step was taken."""
+        self.decisions += 1
+        self.invalid += bool(info.get("invalid_action", False))
+
+    def note_patients(self, info: dict[str, Any]) -> None:
+        """The last step was taken.
+
+        :raises ValueError: if its info has no patients or no cost
+        """
+        for key in ("episode_records", "episode_cost"):
+            if key not in info:
+                raise ValueError(f"info[{key!r}]: missing on an episode's last step; the environment must record its patients")
+        self.records, self.cost = info["episode_records"], float(info["episode_cost"])
+        self.utilisation = info.get("episode_utilisation", {})
+
+
+def collect_episodes(episodes: Sequence[PlayedEpisode], group_names: tuple[str, ...]) -> EpisodeSet:
+    """What happened, of episodes that have ended.
+
+    :param episodes: the episodes, at least one
+    :param group_names: names of the groups
+    """
+    return EpisodeSet(
+        records=np.concatenate([episode.records for episode in episodes if episode.records is not None]),
+        costs=np.array([episode.cost for episode in episodes]),
+        decisions=np.array([episode.decisions for episode in episodes]),
+        invalid_actions=np.array([episode.invalid for episode in episodes]),
+        group_names=group_names,
+        utilisation={
+            name: np.array([episode.utilisation[name] for episode in episodes], dtype=np.float64)
+            for name in episodes[0].utilisation
+        },
+    )
 
 
 def _play(
@@ -134,8 +159,8 @@ def _play(
     seed: int,
     progress: Callable[[int], object] | None,
     deterministic: bool,
-) -> list[_Episode]:
-    episodes = [_Episode() for _ in range(n_episodes)]
+) -> list[PlayedEpisode]:
+    episodes = [PlayedEpisode() for _ in range(n_episodes)]
     n_finished = 0
 
     def begin(slot: int, number: int) -> npt.NDArray[Any]:
@@ -143,12 +168,9 @@ def _play(
 
     def step(number: int, reward: float, info: dict[str, Any], ended: bool) -> None:
         nonlocal n_finished
-        episode = episodes[number]
-        episode.decisions += 1
-        episode.invalid += bool(info.get("invalid_action", False))
+        episodes[number].note(info)
         if ended:
-            episode.records, episode.cost = episode_results(info)
-            episode.utilisation = info.get("episode_utilisation", {})
+            episodes[number].note_patients(info)
             n_finished += 1
             if progress is not None:
                 progress(n_finished)
@@ -173,16 +195,3 @@ def begin_numbered(env: gym.Env, seed: int, number: int) -> npt.NDArray[Any]:
             "environment must number its episodes, or policies would not meet the same patients"
         )
     return np.asarray(observation)
-
-
-def episode_results(info: dict[str, Any]) -> tuple[npt.NDArray[Any], float]:
-    """What an environment with patients says on an episode's last step: records and cost.
-
-    :param info: the step's info
-    :return: one row per patient, and the cost inside the counted window
-    :raises ValueError: if one of them is missing
-    """
-    for key in ("episode_records", "episode_cost"):
-        if key not in info:
-            raise ValueError(f"info[{key!r}]: missing on an episode's last step; the environment must record its patients")
-    return info["episode_records"], float(info["episode_cost"])

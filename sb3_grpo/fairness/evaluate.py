@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_grpo.common.checks import is_positive
 from sb3_grpo.common.evaluation import derived_seed
@@ -184,7 +185,7 @@ def _play(player: Player, log: EvaluationLog, venue: Venue, numbers: range, seed
         return venue.begin(slot, seed, number)
 
     def step(number: int, reward: float, info: dict[str, Any], ended: bool) -> None:
-        log.step(number, reward, info, ended, envs[slots[number]])
+        log.step(number, reward, info, ended, lambda: DummyVecEnv([lambda: envs[slots[number]]]))
         if ended:
             count()
 
