@@ -156,6 +156,18 @@ def test_cohens_d_by_hand() -> None:
     assert cohens_d([1.0, 1.0], [2.0, 2.0]).method == "none"
 
 
+@pytest.mark.parametrize("t", [-60.0, -16.0, -5.0, -0.5, 0.0, 10.0, 30.0])
+@pytest.mark.parametrize("n", [3, 30])
+def test_the_interval_of_a_large_effect_is_found(t: float, n: int) -> None:
+    """scipy's noncentral t is NaN for some effects far from the observed one, such as nct.cdf(-5, 29, 10)."""
+    shape = np.arange(n) - (n - 1) / 2
+    differences = shape / shape.std(ddof=1) + t / math.sqrt(n)
+    d = cohens_dz(differences, np.zeros(n))
+    assert d.low < d.value < d.high
+    assert stats.nct.sf(t, n - 1, d.low * math.sqrt(n)) == pytest.approx(0.025, rel=1e-4)
+    assert stats.nct.cdf(t, n - 1, d.high * math.sqrt(n)) == pytest.approx(0.025, rel=1e-4)
+
+
 @given(st.integers(0, 10**6), st.floats(-3, 3), st.floats(0.1, 10))
 @settings(max_examples=25, deadline=None)
 def test_effect_sizes_do_not_depend_on_the_scale(seed: int, shift: float, scale: float) -> None:

@@ -197,12 +197,13 @@ def _noncentrality(t: float, df: int, level: float) -> float:
     def excess(noncentrality: float) -> float:
         return float(stats.nct.cdf(t, df, noncentrality)) - level
 
-    width = 5.0 + abs(t)
-    low, high = t - width, t + width
+    # In short steps, no further than needed: far from t scipy's distribution function is NaN in places.
+    low = high = t
+    step = 0.5 + abs(t) / 10
     while excess(low) < 0:
-        low -= width
+        low -= step
     while excess(high) > 0:
-        high += width
+        high += step
     return float(optimize.brentq(excess, low, high))
 
 
