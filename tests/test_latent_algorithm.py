@@ -101,6 +101,12 @@ def test_saved_and_loaded_continue(tmp_path: Path) -> None:
     assert loaded.latent_groups.log()["group/ari"] == 1.0
 
 
+def test_models_do_not_share_their_groups() -> None:
+    groups = latent(n_groups=2)
+    make(kinds(), latent_groups=groups).learn(1_000)
+    assert groups.clusters is None
+
+
 def test_maskable() -> None:
     model = GroupRobustMaskablePPO("MlpPolicy", kinds(), latent_groups=latent(n_groups=2), lam=0.5, **SMALL).learn(1_000)
     assert model.group_state is not None and len(model.group_state["coefficients"]) == 2

@@ -1,5 +1,6 @@
 """What makes an on-policy algorithm of SB3 group-robust. ``collect_rollouts()`` and ``train()`` are the algorithm's own."""
 
+import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -83,7 +84,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         self.smoothing = smoothing
         self.shrinkage = shrinkage
         self.max_weight = max_weight
-        self.latent_groups = latent_groups
+        self.latent_groups = copy.deepcopy(latent_groups)  # it changes in training: two models must not share it
         self.performance_scale: float | None = None
         self.group_state: GroupState | None = None
 
