@@ -6,6 +6,7 @@ says what each of them is, what it needs and where it misleads.
 
 from sb3_grpo.fairness.metrics.definitions import DEFINITIONS, Definition
 from sb3_grpo.fairness.metrics.groups import GroupMetrics, group_metrics
+from sb3_grpo.fairness.metrics.individual import IndividualFairness, individual_fairness
 from sb3_grpo.fairness.metrics.pooled import (
     MIN_PATIENTS,
     EpisodeTotals,
@@ -18,6 +19,7 @@ from sb3_grpo.fairness.metrics.pooled import (
     ratio,
     sufficient_groups,
 )
+from sb3_grpo.fairness.metrics.utilisation import bed_use, resource_use
 
 __all__ = [
     "DEFINITIONS",
@@ -26,12 +28,16 @@ __all__ = [
     "EpisodeTotals",
     "FloatArray",
     "GroupMetrics",
+    "IndividualFairness",
     "Metrics",
+    "bed_use",
     "benefit_rates",
     "episode_totals",
     "group_metrics",
+    "individual_fairness",
     "metric_columns",
     "policy_metrics",
     "ratio",
+    "resource_use",
     "sufficient_groups",
 ]

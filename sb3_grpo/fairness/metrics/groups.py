@@ -1,20 +1,23 @@
 """All metrics of all groups from one table, or from the counts of many chunks of one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from sb3_grpo.fairness.accumulate import ALL, HORIZON, WIDTH, Counts, accumulate
+from sb3_grpo.fairness.facts import lacking_columns
 from sb3_grpo.fairness.metrics.definitions import DEFINITIONS
+from sb3_grpo.fairness.metrics.individual import FEATURES, TREATMENTS, individual_fairness
 from sb3_grpo.fairness.metrics.measure import Measured, measure
 from sb3_grpo.fairness.metrics.parity import disparities, parity_indices
 from sb3_grpo.fairness.metrics.pooled import MIN_PATIENTS, ratio
 from sb3_grpo.fairness.metrics.relative_risk import relative_risks
 from sb3_grpo.fairness.metrics.standardise import Standardised, simpson_messages, standardise
 from sb3_grpo.fairness.metrics.text import plain, readable
+from sb3_grpo.fairness.metrics.utilisation import resource_use
 from sb3_grpo.fairness.records import HasRecords, to_frame
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ class GroupMetrics:
     :param standardised: the metrics at equal severity, None where groups cannot be compared so
     :param windows: values by window (begin, in hours) and group, None without windows
     :param window_patients: the patients behind them
+    :param utilisation: use of every resource, None where it is not known
     :param messages: what could not be computed and why, and what to know when reading, a sentence each
     """
 
@@ -59,6 +63,7 @@ class GroupMetrics:
     standardised: Standardised | None
     windows: "pd.DataFrame | None"
     window_patients: "pd.DataFrame | None"
+    utilisation: "pd.DataFrame | None"
     messages: tuple[str, ...]
 
     def to_frame(self, text: bool = False) -> "pd.DataFrame":
@@ -109,6 +114,7 @@ class GroupMetrics:
             "relative_risk": None if self.relative_risk is None else plain(self.relative_risk),
             "standardised": standardised,
             "windows": windows,
+            "utilisation": None if self.utilisation is None else plain(self.utilisation),
             "messages": list(self.messages),
         }
 
@@ -122,6 +128,8 @@ def group_metrics(
     reference: str | None = None,
     min_patients: int = MIN_PATIENTS,
     costs: npt.ArrayLike | None = None,
+    utilisation: Mapping[str, npt.ArrayLike] | None = None,
+    similar: Sequence[str] | None = FEATURES,
     horizon: float = HORIZON,
     width: float = WIDTH,
 ) -> GroupMetrics:
@@ -135,6 +143,8 @@ def group_metrics(
     :param reference: group that relative risks refer to; default: the largest
     :param min_patients: metrics of fewer patients are insufficient
     :param costs: cost of each episode; default: those of the episodes, if ``data`` are episodes
+    :param utilisation: per resource the hours used and available; default: those of the episodes, if ``data`` are episodes
+    :param similar: columns that make patients similar, for individual fairness; None to leave that out
     :param horizon: hours up to which waits are looked at
     :param width: hours of a bin of waits
     :return: the metrics
@@ -144,11 +154,33 @@ def group_metrics(
         raise ValueError(f"min_patients: got {min_patients}, expected at least 1")
     if costs is None:
         costs = getattr(data, "costs", None)
+    utilisation = getattr(data, "utilisation", None) if utilisation is None else utilisation
     if isinstance(data, Counts):
-        counts = data
+        metrics = _summarise(data, reference, min_patients, costs)
+        individual: dict[str, float] = {}
+        message = "single patients are not in counts"
     else:
-        counts = accumulate(to_frame(data), by, strata=strata, windows=windows, horizon=horizon, width=width)
-    return _summarise(counts, reference, min_patients, costs)
+        frame = to_frame(data)
+        counts = accumulate(frame, by, strata=strata, windows=windows, horizon=horizon, width=width)
+        metrics = _summarise(counts, reference, min_patients, costs)
+        individual, message = _individual(frame, similar)
+    return replace(
+        metrics,
+        indices={**metrics.indices, **individual},
+        utilisation=resource_use(utilisation) if utilisation else None,
+        messages=(*metrics.messages, f"consistency: not available: {message}") if message else metrics.messages,
+    )
+
+
+def _individual(frame: "pd.DataFrame", similar: Sequence[str] | None) -> tuple[dict[str, float], str]:
+    """Indices of individual fairness, or why there are none."""
+    if similar is None:
+        return {}, "not asked for"
+    lacking = lacking_columns(frame, (*TREATMENTS["in_time"], *((name,) for name in similar)))
+    if lacking:
+        return {}, f"column {lacking}"
+    found = individual_fairness(frame, similar)
+    return {"consistency": found.consistency, "lipschitz": found.lipschitz}, ""
 
 
 def _summarise(counts: Counts, reference: str | None, min_patients: int, costs: npt.ArrayLike | None) -> GroupMetrics:
@@ -179,6 +211,7 @@ def _summarise(counts: Counts, reference: str | None, min_patients: int, costs: 
         standardised=standardised,
         windows=None if by_window is None else by_window.values,
         window_patients=None if by_window is None else by_window.patients,
+        utilisation=None,
         messages=tuple(_messages(counts, n, values, overall, risk, standardised, min_patients)),
     )
 

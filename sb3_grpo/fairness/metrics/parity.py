@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from sb3_grpo.fairness.accumulate import Counts
 from sb3_grpo.fairness.metrics.definitions import DEFINITIONS
 from sb3_grpo.fairness.metrics.measure import Measured
+from sb3_grpo.fairness.metrics.pooled import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +65,8 @@ def parity_indices(counts: Counts, groups: Measured) -> dict[str, float]:
     return indices
 
 
-def _as_predictions(groups: Measured, outcome: str) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
-    """What fairlearn takes: outcome 1 and 0 of each sufficient group, as many as the weights say."""
+def _as_predictions(groups: Measured, outcome: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], FloatArray]:
+    """What fairlearn takes: outcome 1 and 0 of each sufficient group, as many as the weights say, (2 G,) each."""
     rate = groups.values[outcome].dropna()
     n = groups.patients[outcome].loc[rate.index].to_numpy(dtype=np.float64)
     chosen = rate.to_numpy() * n
@@ -73,16 +75,20 @@ def _as_predictions(groups: Measured, outcome: str) -> tuple["np.ndarray", "np.n
 
 
 def _demographic_parity(groups: Measured, outcome: str) -> tuple[float, float]:
-    """Largest difference and smallest ratio of the groups' shares, by fairlearn."""
-    from fairlearn.metrics import demographic_parity_difference, demographic_parity_ratio
+    """Largest difference and smallest ratio of the groups' shares: fairlearn's demographic parity, both from one frame."""
+    from fairlearn.metrics import MetricFrame, selection_rate
 
     outcomes, group, weights = _as_predictions(groups, outcome)
     if len(outcomes) < 4:
         return np.nan, np.nan
-    arguments = {"sensitive_features": group, "sample_weight": weights}
-    # The truth plays no part in demographic parity; fairlearn only wants one of the same length.
-    difference = demographic_parity_difference(outcomes, outcomes, **arguments)
-    return float(difference), float(demographic_parity_ratio(outcomes, outcomes, **arguments))
+    frame = MetricFrame(
+        metrics=selection_rate,
+        y_true=outcomes,  # plays no part in a selection rate
+        y_pred=outcomes,
+        sensitive_features=group,
+        sample_params={"sample_weight": weights},
+    )
+    return float(frame.difference()), float(frame.ratio())
 
 
 def _equalized_odds(groups: Measured) -> dict[str, float]:
