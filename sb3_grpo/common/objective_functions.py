@@ -76,9 +76,10 @@ def softmin_coefficients(need: np.ndarray, temperature: float) -> np.ndarray:
 
 def cvar_coefficients(need: np.ndarray, shares: np.ndarray, alpha: float) -> np.ndarray:
     """
-    Gradient of the conditional value at risk over the population, the mean performance of its worst share ``alpha``:
-    J(z) = min over q of sum_g q_g z_g with sum q = 1 and q_g <= p_g / alpha. The worst group fills up first, then the next.
-    Groups in equal need share what is left in proportion to their size.
+    Gradient of the conditional value at risk over the population, J(z) = -scale max over q of sum_g q_g e_g with sum q = 1
+    and 0 <= q_g <= p_g / alpha: the mean of its worst share ``alpha``, of performance, or of performance less the baseline
+    where groups have their own. The worst group fills up first, then the next. Groups in equal need share what is left in
+    proportion to their size.
 
     :param need: Need of each group, (G,)
     :param shares: Share of each group in the population, p, (G,), sum 1
