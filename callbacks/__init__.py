@@ -1,1 +1,8 @@
 """Callbacks for Stable-Baselines3 that watch and evaluate each group while a model trains."""
+
+from callbacks.fairness_evaluation import FairnessEvalCallback
+from callbacks.fairness_logging import FairnessLoggingCallback
+from callbacks.live import LiveFairnessCallback
+from callbacks.progress import ProgressCallback
+
+__all__ = ["FairnessEvalCallback", "FairnessLoggingCallback", "LiveFairnessCallback", "ProgressCallback"]

@@ -23,6 +23,17 @@ def is_positive(value: Any) -> bool:
     return is_number(value) and bool(value > 0)
 
 
+def check_whole(key: str, value: Any, least: int) -> None:
+    """
+    :param key: Name of the argument, for messages
+    :param value: Anything
+    :param least: Least accepted number
+    :raises ValueError: If it is no whole number, or smaller
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{key}: got {value!r}, expected a whole number >= {least}")
+
+
 def checked_names(names: Any) -> tuple[str, ...]:
     """
     :param names: Names of groups

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from sb3_grpo.common.checks import is_positive
+from sb3_grpo.common.checks import check_whole, is_positive
 from sb3_grpo.common.evaluation import derived_seed
 from sb3_grpo.common.playing import play
 from sb3_grpo.fairness.evaluation_data import BENEFIT_RATE, REWARD_PER_EXPOSURE, Evaluation, EvaluationSet, Precision
@@ -153,9 +153,8 @@ def _check_numbers(n_eval_episodes: int, half_width: float | None, most_episodes
         ("n_envs", n_envs, 1),
         ("most_episodes", limit, n_eval_episodes),
     ):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
-            raise ValueError(f"{key}: got {number!r}, expected a whole number >= {least}")
-    if half_width is not None and not (is_positive(half_width)):
+        check_whole(key, number, least)
+    if half_width is not None and not is_positive(half_width):
         raise ValueError(f"half_width: got {half_width!r}, expected a number > 0, or None")
     if half_width is None and most_episodes is not None:
         raise ValueError(f"most_episodes: got {most_episodes!r} without half_width, expected None")
