@@ -47,13 +47,13 @@ def test_few_episodes_by_hand() -> None:
         interval = result.rates[k]
         assert (interval.value, interval.low, interval.high) == pytest.approx((mean[k], mean[k] - half, mean[k] + half))
         assert (interval.unit, interval.n, interval.method) == ("episode", 10, "Bonferroni t")
-    one, three = t.ppf(1 - 0.025), t.ppf(1 - 0.025 / 3)
+    one, three = t.ppf(1 - 0.0225), t.ppf(1 - 0.0225 / 3)  # of 0.05, 0.005 is spent on groups that are clearly not extreme
     assert (result.worst.low, result.worst.high) == pytest.approx(((mean - one * error).min(), (mean + three * error).min()))
     assert (result.best.low, result.best.high) == pytest.approx(((mean - three * error).max(), (mean + one * error).max()))
     pairs = [(i, j) for i in range(3) for j in range(3) if i != j]
     apart = [(mean[i] - mean[j], stats.sem(rates[:, i] - rates[:, j])) for i, j in pairs]
     high = max(d + one * e for d, e in apart)
-    low = max(0.0, max(d - t.ppf(1 - 0.025 / 6) * e for d, e in apart))
+    low = max(0.0, max(d - t.ppf(1 - 0.0225 / 6) * e for d, e in apart))
     assert (result.gap.value, result.gap.low, result.gap.high) == pytest.approx((np.ptp(mean), low, high))
 
 
@@ -107,12 +107,23 @@ def test_difference_of_minima_by_hand() -> None:
     rng = np.random.default_rng(7)
     new, old = rng.uniform(0.4, 0.8, (2, 10, 2))
     change = paired(make_totals(new), make_totals(old))
-    t = stats.t.ppf(1 - 0.025 / 2, 9)
+    t = stats.t.ppf(1 - 0.0225 / 2, 9)
     d = np.array([[(new[:, p] - old[:, q]).mean() for q in range(2)] for p in range(2)])
     e = np.array([[stats.sem(new[:, p] - old[:, q]) for q in range(2)] for p in range(2)])
     assert change.worst.low == pytest.approx((d - t * e).max(axis=1).min())
     assert change.worst.high == pytest.approx((d + t * e).min(axis=0).max())
     assert change.worst.value == pytest.approx(new.mean(axis=0).min() - old.mean(axis=0).min())
+
+
+def test_what_is_clearly_not_the_smallest_costs_nothing() -> None:
+    """Far above, a second group leaves the limits of the first where they were alone; close by, it widens them."""
+    rng = np.random.default_rng(17)
+    x = rng.normal(size=(10, 1)) * [0.0, 1.0] + rng.normal(size=(10, 2))
+    t, error = stats.t.ppf(1 - 0.0225, 9), float(stats.sem(x[:, 0]))
+    for distance, factor in ((100.0, t), (1.0, stats.t.ppf(1 - 0.0225 / 2, 9))):
+        apart = x - x.mean(axis=0) + [0.0, distance]
+        interval = smallest(ratio_draws(apart, np.ones((10, 2)), rng), np.eye(2))
+        assert interval.high == pytest.approx(factor * error)
 
 
 def test_efficiency_by_hand() -> None:

@@ -1,6 +1,7 @@
 """The command ``sb3-grpo``: one file per subcommand, each with ``add_parser`` and ``run``.
 
 ============= ======================================================================================
+coverage.py   simulate how often intervals cover a known truth
 demo.py       train plain PPO and GroupRobustPPO for a hospital and compare them with the rules in use
 heuristics.py compare the rules in use today
 masks.py      count invalid actions in training with masks
@@ -21,10 +22,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from sb3_grpo import __version__
-from sb3_grpo.cli import demo, heuristics, masks, scenarios, tune
+from sb3_grpo.cli import coverage, demo, heuristics, masks, scenarios, tune
 from sb3_grpo.cli.options import OneLineParser, UsageError
 
-_COMMANDS: Final = (demo, heuristics, masks, scenarios, tune)
+_COMMANDS: Final = (coverage, demo, heuristics, masks, scenarios, tune)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -49,8 +49,9 @@ def notes(comparison: Comparison, labels: Mapping[str, str]) -> list[str]:
         "Group columns: benefit rate, the share of the ideal benefit (immediate treatment in the right bed) that the group "
         "received. Efficiency: all benefit less all cost, per demand.",
         "Attainable: the group's highest rate under any of these policies, or if it goes first everywhere; not all at once.",
-        f"Below each number its {level} interval (BCa bootstrap of {comparison.n_episodes} whole episodes; each interval for "
-        "itself). The plain bootstrap of a minimum is biased: comparison.json has the bias of every number.",
+        f"Below each number its {level} interval, each for itself; the unit is the episode (n={comparison.n_episodes}). Worst "
+        "and gap: from simultaneous limits of the group rates, which hold when groups tie. An estimated minimum is biased all "
+        "the same: comparison.json has the bias and the method of every number.",
     ]
     if comparison.reference is not None:
         reference = labels.get(comparison.reference, comparison.reference)

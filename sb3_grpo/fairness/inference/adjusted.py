@@ -107,19 +107,19 @@ def adjusted_difference(
     influence = np.where(z, (y - y[z].mean()) / share, -(y - y[~z].mean()) / (1 - share))
     unadjusted = _interval(float(plain), influence, clusters, "difference of means, sandwich", confidence)
     none = Interval(np.nan, np.nan, np.nan, EPISODE, unadjusted.n, "none", confidence)
-    cells = np.unique(x, axis=0, return_inverse=True)[1].ravel()
+    cells = np.unique(x, axis=0, return_inverse=True)[1].ravel() if estimator == "cells" else None
     try:
-        propensity = cell_means(z.astype(np.float64), cells) if estimator == "cells" else fit_propensity(x, z)(x)
+        propensity = fit_propensity(x, z)(x) if cells is None else cell_means(z.astype(np.float64), cells)
     except FitError as error:
         return AdjustedEffect(unadjusted, none, estimator, _refused(z, str(error)), len(y))
     overlap = overlap_of(propensity, z)
     if not overlap.sufficient:
         return AdjustedEffect(unadjusted, none, estimator, overlap, len(y))
     try:
-        if estimator == "cells":
+        if cells is not None:
             values = _doubly_robust(y, z, propensity, *(_arm_cell_means(y, cells, arm) for arm in (z, ~z)))
         elif estimator == "aipw":
-            values = _aipw(y, z, x, clusters, folds, rng)
+            values = _aipw(y, z, x, propensity, clusters, folds, rng)
         else:
             values = _standardised(y, z, x)
     except FitError as error:
@@ -160,19 +160,20 @@ def _aipw(
     y: FloatArray,
     z: npt.NDArray[np.bool_],
     x: FloatArray,
+    propensity: FloatArray,
     clusters: npt.NDArray[np.intp],
     folds: int,
     rng: np.random.Generator | None,
 ) -> FloatArray:
-    n_clusters = int(clusters.max()) + 1
-    fold = np.zeros(n_clusters, dtype=np.int64) if rng is None else rng.permutation(np.arange(n_clusters) % folds)
+    if folds == 1 or rng is None:
+        return _doubly_robust(y, z, propensity, *(fit_outcome(x[arm], y[arm]).predict(x) for arm in (z, ~z)))
+    fold = rng.permutation(np.arange(int(clusters.max()) + 1) % folds)
     values = np.empty(len(y))
     for k in range(folds):
         inside = fold[clusters] == k
-        train = ~inside if folds > 1 else inside
-        propensity = fit_propensity(x[train], z[train])(x[inside])
-        predicted = (fit_outcome(x[train & arm], y[train & arm]).predict(x[inside]) for arm in (z, ~z))
-        values[inside] = _doubly_robust(y[inside], z[inside], propensity, *predicted)
+        chance = fit_propensity(x[~inside], z[~inside])(x[inside])
+        predicted = (fit_outcome(x[~inside & arm], y[~inside & arm]).predict(x[inside]) for arm in (z, ~z))
+        values[inside] = _doubly_robust(y[inside], z[inside], chance, *predicted)
     return values
 
 

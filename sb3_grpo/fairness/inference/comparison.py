@@ -5,22 +5,26 @@ resampled, and every policy gets the *same* resampled episodes (common random nu
 cancels in their difference, as it did in the simulation. For every resample the metrics are computed from sums pooled over
 its episodes, as for the real sample.
 
-Intervals are bias-corrected and accelerated (BCa; B. Efron, "Better bootstrap confidence intervals", JASA 82, 1987), by
-:func:`scipy.stats.bootstrap` on the vector of episode indices: scipy resamples one index vector, and the statistic computes
-all policies' metrics from it, which makes the resampling joint.
+Intervals of rates and efficiency are bias-corrected and accelerated (BCa; B. Efron, "Better bootstrap confidence intervals",
+JASA 82, 1987), by :func:`scipy.stats.bootstrap` on the vector of episode indices: scipy resamples one index vector, and the
+statistic computes all policies' metrics from it, which makes the resampling joint. Below 20 episodes, which are too few to
+resample, they are Student's t.
 
 The smallest rate of several is biased downwards and the gap upwards, the more so the closer the groups are; the bootstrap's
-estimate of that bias stands beside every value. Where the two smallest groups tie, no bootstrap interval of an extreme is
-exact; the rates of the groups themselves are not affected.
+estimate of that bias stands beside every value. Where groups tie, no bootstrap of an extreme itself is right: intervals of
+worst and gap follow from simultaneous limits of the rates, see :mod:`sb3_grpo.fairness.inference.max_t`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from sb3_grpo.fairness.inference.bands import group_bands, paired_bands
+from sb3_grpo.fairness.inference.max_t import BONFERRONI, MIN_EPISODES, N_BAND_RESAMPLES, band, ratio_draws
 from sb3_grpo.fairness.inference.resampling import N_RESAMPLES, bootstrap_estimates
-from sb3_grpo.fairness.inference.results import Comparison, PairedDifference, PolicyEstimates
+from sb3_grpo.fairness.inference.results import Comparison, Estimate, Interval, PairedDifference, PolicyEstimates
 from sb3_grpo.fairness.metrics import (
     MIN_PATIENTS,
     EpisodeTotals,
@@ -77,12 +81,31 @@ def compare_policies(
 
     estimates = bootstrap_estimates(statistic, len(demand), rng, n_resamples, confidence)
     rows = np.asarray(estimates, dtype=object).reshape(len(names), -1)
+    resamples, seed = (
+        min(n_resamples, N_BAND_RESAMPLES),
+        int(rng.integers(2**63)),
+    )  # the same resampled episodes for every policy
     policies = []
     for name, row in zip(names, rows, strict=True):
         plain = policy_metrics(totals[name], costs[name], min_patients)
+        bands = group_bands(totals[name], group_names, np.random.default_rng(seed), resamples, confidence, min_patients)
+        few = _few(totals[name], costs[name], None, None, confidence)
+        row[:width] = _with_limits(row[:width], (*few[:n_groups], bands.worst, bands.gap, few[n_groups]))
         paired = None
         if reference is not None and name != reference:
-            difference = row[width:]
+            against = totals[reference], costs[reference]
+            change = paired_bands(
+                totals[name],
+                costs[name],
+                *against,
+                group_names,
+                np.random.default_rng(seed),
+                resamples,
+                confidence,
+                min_patients,
+            )
+            few = _few(totals[name], costs[name], *against, confidence)
+            difference = _with_limits(row[width:], (*few[:n_groups], change.worst, change.gap, *few[n_groups:]))
             paired = PairedDifference(reference, tuple(difference[:n_groups]), *difference[n_groups:])
         policies.append(
             PolicyEstimates(
@@ -107,6 +130,39 @@ def compare_policies(
         reference=reference,
         policies=tuple(policies),
     )
+
+
+def _with_limits(estimates: Iterable[Estimate], limits: Sequence[Interval | None]) -> list[Estimate]:
+    """Estimates with other limits, where there are any."""
+    return [
+        estimate
+        if limit is None or np.isnan(estimate.value)
+        else replace(estimate, low=limit.low, high=limit.high, method=limit.method)
+        for estimate, limit in zip(estimates, limits, strict=True)
+    ]
+
+
+def _few(
+    totals: EpisodeTotals,
+    costs: npt.ArrayLike,
+    reference: EpisodeTotals | None,
+    reference_costs: npt.ArrayLike | None,
+    confidence: float,
+) -> list[Interval | None]:
+    """Student's t limits of rates and efficiency (or their differences, and the efficiency's ratio) where episodes are few."""
+    n, n_groups = totals.demand.shape
+    if n >= MIN_EPISODES:
+        return [None] * (n_groups + (1 if reference is None else 2))
+    net = totals.benefit.sum(axis=1) - np.asarray(costs, dtype=np.float64)
+    benefit, tops, bottoms = totals.benefit, [net], [totals.demand.sum(axis=1)]
+    if reference is not None and reference_costs is not None:
+        reference_net = reference.benefit.sum(axis=1) - np.asarray(reference_costs, dtype=np.float64)
+        benefit, tops, bottoms = benefit - reference.benefit, [net - reference_net, net], [*bottoms, reference_net]
+    draws = ratio_draws(
+        np.column_stack([benefit, *tops]), np.column_stack([totals.demand, *bottoms]), np.random.default_rng(0), 1
+    )
+    alone = [band(draws, row[None], confidence)[0] for row in np.eye(len(draws.value))]
+    return [replace(interval, method="t") if interval.method == BONFERRONI else interval for interval in alone]
 
 
 def _check(

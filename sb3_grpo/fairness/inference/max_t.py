@@ -11,15 +11,18 @@ comparison of bootstrap confidence intervals", Annals of Statistics 16, 1988). F
 - ``min_p low_p <= theta`` already if the limit of *the* smallest p holds, whichever that is: limits for each p by itself do;
 - ``theta <= min_p high_p`` needs every limit to hold: simultaneous ones.
 
-Each side has half of 1 - confidence, so the interval holds with at least the confidence, ties or not. The best is minus
-the smallest of the negative rates, the gap minus the smallest of all differences of two. The change of a minimum between two
-policies is min over p of max over q of (new_p - old_q), which keeps the pairing of the same group on the same episodes: its
-lower limit is simultaneous in q only, its upper limit, by max over q of min over p, in p only.
+What is clearly not the smallest need not enter: a tenth of 1 - confidence is spent on leaving it out (as in J. P. Romano,
+A. M. Shaikh and M. Wolf, "A practical two-step method for testing moment inequalities", Econometrica 82, 2014). Each side has
+half of the rest, so the interval holds with at least the confidence, ties or not. The best is minus the smallest of the
+negative rates, the gap minus the smallest of all differences of two. The change of a minimum between two policies is min over
+p of max over q of (new_p - old_q), which keeps the pairing of the same group on the same episodes: its lower limit is
+simultaneous in q only, its upper limit, by max over q of min over p, in p only.
 """
 
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from sb3_grpo.fairness.inference.resampling import resample_weights
@@ -34,6 +37,8 @@ MIN_EPISODES: Final = 20
 
 _BATCH: Final = 500  # resamples at a time: bounds the memory for many groups
 _CONSTANT: Final = 1e-12  # a standard error below this is rounding: the number is the same in every episode
+
+_SELECTION: Final = 0.1  # share of the error probability that is spent on leaving out what is clearly not the smallest
 
 MAX_T: Final = "studentised max-t"
 BONFERRONI: Final = "Bonferroni t"
@@ -112,9 +117,9 @@ def band(draws: RatioDraws, contrasts: FloatArray, confidence: float = 0.95) -> 
     varies = error > _CONSTANT
     t = _studentised(draws.change @ contrasts.T, _error(_quadratic(draws.resampled, contrasts)))[:, varies]
     tail, n_limits = (1 + confidence) / 2, int(varies.sum())
-    below, method = _critical(t.max(axis=1, initial=0.0), tail, n_limits, draws.n)
-    above, other = _critical(_lowered(t).max(axis=1, initial=0.0), tail, n_limits, draws.n)
-    method = method if method == other else BONFERRONI
+    both = np.column_stack([t.max(axis=1, initial=0.0), _lowered(t).max(axis=1, initial=0.0)])
+    (below, above), bonferroni = _criticals(both, tail, (n_limits, n_limits), draws.n)
+    method = BONFERRONI if bonferroni else MAX_T
     return [
         episode_interval(
             value=float(v),
@@ -137,31 +142,28 @@ def smallest(draws: RatioDraws, new: FloatArray, old: FloatArray | None = None, 
     :param confidence: confidence level; each side misses with at most half of the rest
     :return: the interval
     """
-    old = np.zeros((1, new.shape[1])) if old is None else old
-    tail = (1 + confidence) / 2
+    value = float((new @ draws.value).min() - (0.0 if old is None else (old @ draws.value).min()))
+    spent = _SELECTION * (1 - confidence)
+    new = new[_may_be_smallest(draws, new, spent if old is None else spent / 2)]
+    old = np.zeros((1, new.shape[1])) if old is None else old[_may_be_smallest(draws, old, spent / 2)]
+    tail = 1 - (1 - confidence - spent) / 2
     difference = (new @ draws.value)[:, None] - (old @ draws.value)[None]  # (P, Q)
     error = np.empty(difference.shape)
-    lower, upper = np.full(difference.shape, np.nan), np.full(difference.shape, np.nan)
-    largest_in_q: FloatArray = np.zeros((len(draws.change), len(new)))
-    methods = []
+    # The largest studentised change up over q for each p, and down over p for each q.
+    upwards, downwards = np.zeros((len(draws.change), len(new))), np.zeros((len(draws.change), len(old)))
     for q, row in enumerate(old):
         contrasts = new - row
         error[:, q] = _error(_quadratic(draws.covariance[None], contrasts)[0])
-        varies = error[:, q] > _CONSTANT
         t = _studentised(draws.change @ contrasts.T, _error(_quadratic(draws.resampled, contrasts)))
-        t[:, ~varies] = 0.0
-        largest_in_q = np.maximum(largest_in_q, t)
-        smallest_t = _lowered(t).max(axis=1, initial=0.0)
-        factor, method = _critical(smallest_t, tail, int(varies.sum()), draws.n)
-        upper[:, q] = difference[:, q] + factor * error[:, q]
-        methods.append(method)
-    for p in range(len(new)):
-        factor, method = _critical(largest_in_q[:, p], tail, int((error[p] > _CONSTANT).sum()), draws.n)
-        lower[p] = difference[p] - factor * error[p]
-        methods.append(method)
-    low, high = float(lower.max(axis=1).min()), float(upper.min(axis=0).max())
-    method = "constant" if high - low <= _CONSTANT else BONFERRONI if BONFERRONI in methods else MAX_T
-    value = float((new @ draws.value).min() - (old @ draws.value).min())
+        t[:, error[:, q] <= _CONSTANT] = 0.0
+        upwards = np.maximum(upwards, t)
+        downwards[:, q] = _lowered(t).max(axis=1, initial=0.0)
+    varies = error > _CONSTANT
+    below, bonferroni = _criticals(upwards, tail, varies.sum(axis=1), draws.n)
+    above, also = _criticals(downwards, tail, varies.sum(axis=0), draws.n)
+    low = float((difference - below[:, None] * error).max(axis=1).min())
+    high = float((difference + above * error).min(axis=0).max())
+    method = "constant" if high - low <= _CONSTANT else BONFERRONI if bonferroni or also else MAX_T
     return episode_interval(value, low, high, method, draws.n, confidence)
 
 
@@ -191,6 +193,24 @@ def _negative(interval: Interval) -> Interval:
     return episode_interval(-interval.value, -interval.high, -interval.low, interval.method, interval.n, interval.confidence)
 
 
+def _may_be_smallest(draws: RatioDraws, rows: FloatArray, risk: float) -> npt.NDArray[np.bool_]:
+    """Which contrasts may be the smallest: not above another one by more than Bonferroni's t limit of their difference.
+
+    :param draws: the ratios
+    :param rows: (P, K) the contrasts
+    :param risk: probability of leaving out the smallest
+    :return: (P,)
+    """
+    if draws.n < 2 or len(rows) == 1:
+        return np.ones(len(rows), dtype=np.bool_)
+    value, covariance = rows @ draws.value, rows @ draws.covariance @ rows.T
+    variance = np.diag(covariance)
+    error = _error(variance[:, None] + variance - 2 * covariance)
+    factor = float(stats.t.ppf(1 - risk / (len(rows) * (len(rows) - 1)), draws.n - 1))
+    above = value[:, None] - value - factor * error
+    return np.asarray(~(above > _CONSTANT).any(axis=1))
+
+
 def _quadratic(covariance: FloatArray, contrasts: FloatArray) -> FloatArray:
     """Variances (R, M) of contrasts (M, K) under covariances (R, K, K)."""
     squares = contrasts[:, :, None] * contrasts[:, None, :]
@@ -214,19 +234,22 @@ def _lowered(t: FloatArray) -> FloatArray:
     return np.where(np.isinf(t), np.inf, -t)
 
 
-def _critical(extremes: FloatArray, level: float, n_limits: int, n: int) -> tuple[float, str]:
-    """How many standard errors wide limits are.
+def _criticals(extremes: FloatArray, level: float, n_limits: npt.ArrayLike, n: int) -> tuple[FloatArray, bool]:
+    """How many standard errors away limits are, for M sets of limits; each set shall hold with probability ``level``.
 
-    :param extremes: (R,) the largest studentised change of each resample, over all that shall hold together
-    :param level: probability with which they shall
-    :param n_limits: number of limits that shall hold together
+    :param extremes: (R, M) the largest studentised change of each resample over the limits of a set
+    :param level: the probability
+    :param n_limits: (M,) number of limits in each set
     :param n: number of episodes
+    :return: (M,), and whether any of them is Bonferroni's for want of resamples that say it
     """
-    if len(extremes):
-        factor = float(np.quantile(extremes, level, method="higher"))
-        if np.isfinite(factor):
-            return factor, MAX_T
-    return float(stats.t.ppf(1 - (1 - level) / max(n_limits, 1), max(n - 1, 1))), BONFERRONI
+    limits = np.maximum(np.asarray(n_limits), 1)
+    bonferroni = np.asarray(stats.t.ppf(1 - (1 - level) / limits, max(n - 1, 1)), dtype=np.float64)
+    if not len(extremes):
+        return bonferroni, True
+    factors = np.quantile(extremes, level, axis=0, method="higher")
+    known = np.isfinite(factors)
+    return np.where(known, factors, bonferroni), not known.all()
 
 
 def episode_interval(value: float, low: float, high: float, method: str, n: int, confidence: float) -> Interval:

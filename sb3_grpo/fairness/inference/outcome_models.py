@@ -79,13 +79,17 @@ def _design(x: FloatArray) -> FloatArray:
 
 
 def _logistic(design: FloatArray, y: FloatArray, what: str) -> FloatArray:
-    from statsmodels.genmod.families import Binomial
-    from statsmodels.genmod.generalized_linear_model import GLM
+    from statsmodels.discrete.discrete_model import Logit
+    from statsmodels.tools.sm_exceptions import PerfectSeparationError
 
+    problem = f"the covariates determine {what} of some patients, which leaves nothing to compare them with"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # separation is found below, whatever its warning
-        fit = GLM(y, design, family=Binomial()).fit(maxiter=50)
+        try:
+            fit = Logit(y, design).fit(disp=False, maxiter=50)
+        except (PerfectSeparationError, np.linalg.LinAlgError):
+            raise FitError(problem) from None
     coefficients = np.asarray(fit.params, dtype=np.float64)
-    if not fit.converged or not np.isfinite(coefficients).all() or np.abs(design @ coefficients).max() > 20:
-        raise FitError(f"the covariates determine {what} of some patients, which leaves nothing to compare them with")
+    if not fit.mle_retvals["converged"] or not np.isfinite(coefficients).all() or np.abs(design @ coefficients).max() > 20:
+        raise FitError(problem)
     return coefficients

@@ -48,8 +48,9 @@ class Estimate:
     :param low: lower limit
     :param high: upper limit
     :param bias: mean over the resamples - value, the bootstrap's estimate of the bias of ``value``
-    :param method: ``"BCa"``; ``"percentile"`` where BCa is undefined (value outside all resamples); ``"constant"`` where
-        every episode gives the same number; ``"none"`` where there is no interval (insufficient, or one episode)
+    :param method: ``"BCa"``; ``"percentile"`` where BCa is undefined (value outside all resamples); ``"t"`` below 20 episodes;
+        ``"studentised max-t"`` or ``"Bonferroni t"`` for worst and gap; ``"constant"`` where every episode gives the same
+        number; ``"none"`` where there is no interval (insufficient, or one episode)
     """
 
     value: float
