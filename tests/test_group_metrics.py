@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import fairlearn.metrics
 import lifelines
@@ -12,7 +13,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sb3_grpo.fairness.metrics import episode_totals, group_metrics, policy_metrics
+from sb3_grpo.fairness.facts import FACTS
+from sb3_grpo.fairness.metrics import DEFINITIONS, episode_totals, group_metrics, policy_metrics
 from sb3_grpo.fairness.metrics.relative_risk import _of_episodes
 from sb3_grpo.fairness.metrics.waits import WaitStatistics, wait_statistics
 from sb3_grpo.fairness.records import TREATED, to_frame
@@ -136,6 +138,20 @@ def test_waits_by_hand() -> None:
     np.testing.assert_allclose(binned.values.loc["a", names].to_numpy(dtype=float), everybody, atol=0.05 + 1e-9)
     assert binned.values["wait_mean"]["b"] == pytest.approx(found.mean, abs=0.05)
     assert binned.to_frame(text=True)["wait_median"]["b"] == "> 168"
+
+
+def test_a_wait_of_exactly_the_target_is_in_time() -> None:
+    frame = ten_of_each().assign(wait=8.0)
+    np.testing.assert_allclose(group_metrics(frame, min_patients=10).values["in_time"], [1.0, 2 / 5])
+
+
+def test_waits_beyond_the_horizon_are_censored_there() -> None:
+    """Treated after 5, 10 and 30 h, looked at up to 20 h: 2/3 wait at first, then 1/3 to the end."""
+    rows = [{"group": "a", "treated": 1, "wait": wait} for wait in (5.0, 10.0, 30.0)]
+    found = group_metrics(table(rows, copies=10), horizon=20.0).values.loc["a"]
+    assert found["wait_mean"] == pytest.approx(5 + 2 / 3 * 5 + 1 / 3 * 10, abs=0.05)
+    assert found["wait_median"] == pytest.approx(10, abs=0.051) and found["wait_p95"] == np.inf
+    assert found["wait_treated_mean"] == pytest.approx(15.0), "the mean of the treated knows no horizon"
 
 
 def test_starving_a_group_shows_in_its_waits() -> None:
@@ -301,18 +317,25 @@ def test_relative_risk_of_patients_is_that_of_scipy() -> None:
 
 
 def test_relative_risk_of_episodes_covers() -> None:
-    """Patients of an episode and a group share a chance of success: 400 sets of 20 episodes, true ratio 0.75.
+    """Both groups of an episode share good and bad days: 400 sets of 20 episodes, true ratio 0.75.
 
-    At 95 % coverage the share of 400 intervals that cover lies in 0.95 +- 0.044 but for one time in 20,000. Intervals that
-    took patients for the unit would cover about half the time.
+    At 95 % coverage the share of 400 intervals that cover lies in 0.95 +- 0.044 but for one time in 20,000.
     """
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(400):
-        chance = np.clip(np.array([0.6, 0.8]) + rng.uniform(-0.2, 0.2, (20, 2)), 0, 1)
+        chance = np.array([0.6, 0.8]) + rng.uniform(-0.15, 0.15, (20, 1)) + rng.uniform(-0.05, 0.05, (20, 2))
         n = rng.integers(20, 60, (20, 2))
         good = rng.binomial(n, chance)
         exposed, control = (np.column_stack([good[:, k], n[:, k]]).astype(float) for k in (0, 1))
         _, low, high = _of_episodes(exposed, control, 0.95)
         covered += low <= 0.75 <= high
     assert 0.906 <= covered / 400 <= 0.994
+
+
+def test_every_metric_is_documented() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "guide" / "metrics.md").read_text(encoding="utf-8")
+    indices = group_metrics(to_frame(random_records(600, seed=6), GROUPS)).indices
+    needed = {column for fact in FACTS.values() for names in fact.needs for column in names}
+    for name in (*DEFINITIONS, *indices, *sorted(needed)):
+        assert f"`{name}`" in text, name

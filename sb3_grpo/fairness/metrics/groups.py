@@ -189,8 +189,7 @@ def _summarise(counts: Counts, reference: str | None, min_patients: int, costs: 
     names = pd.Index(list(counts.groups), name="group")
     groups = measure(counts, ["group"], names, min_patients)
     n = counts.sums.groupby(level="group")["n"].sum().reindex(names, fill_value=0.0).astype(np.int64)
-    values = groups.values.where(n >= min_patients)
-    groups = Measured(values, groups.patients)
+    values = groups.values
     risk = None
     if "success" in values:
         risk = relative_risks(counts, values["success"], reference)
@@ -238,9 +237,7 @@ def _by_window(counts: Counts, groups: "pd.Index", min_patients: int) -> Measure
         return None
     begins = counts.sums.index.get_level_values("window").unique().sort_values()
     rows = pd.MultiIndex.from_product([begins[np.isfinite(begins)], groups], names=["window", "group"])
-    found = measure(counts, ["window", "group"], rows, min_patients)
-    enough = counts.sums.groupby(level=["window", "group"])["n"].sum().reindex(rows, fill_value=0.0) >= min_patients
-    return Measured(found.values.where(enough), found.patients)
+    return measure(counts, ["window", "group"], rows, min_patients)
 
 
 def _messages(
