@@ -24,7 +24,7 @@ class PerformanceState(TypedDict):
     episode: np.ndarray  # (N, 2): reward and exposure of the running episodes
     episode_moments: np.ndarray  # (3,): number, sum and sum of squares of the episodes' reward per exposure
     rollout_moments: np.ndarray  # (G, 3): sums over rollouts of U^2, U B and B^2, with the squares of the weights
-    rollouts: np.ndarray  # (2,): sum of the rollouts' weights, and of their squares
+    by_env: np.ndarray  # (2, N, G): U and B of each environment
 
 
 def initial_performance(n_groups: int, n_envs: int) -> PerformanceState:
@@ -43,7 +43,7 @@ def initial_performance(n_groups: int, n_envs: int) -> PerformanceState:
         episode=np.zeros((n_envs, 2)),
         episode_moments=np.zeros(3),
         rollout_moments=np.zeros((n_groups, 3)),
-        rollouts=np.zeros(2),
+        by_env=np.zeros((2, n_envs, n_groups)),
     )
 
 
@@ -55,10 +55,10 @@ def grow(state: PerformanceState, n_groups: int) -> PerformanceState:
     """
     new = initial_performance(n_groups, len(state["pending"]))
     n_known = len(state["value"])
-    for key in ("benefit", "exposure", "units", "value", "rollout_exposure", "pending"):
+    for key in ("benefit", "exposure", "units", "value", "rollout_exposure", "pending", "by_env"):
         new[key][..., :n_known] = state[key]
     new["rollout_moments"][:n_known] = state["rollout_moments"]
-    new["episode"], new["episode_moments"], new["rollouts"] = state["episode"], state["episode_moments"], state["rollouts"]
+    new["episode"], new["episode_moments"] = state["episode"], state["episode_moments"]
     return new
 
 
@@ -77,7 +77,7 @@ def forget_unfinished(state: PerformanceState, starts: np.ndarray) -> Performanc
         new["episode"] = state["episode"] * ~starts[:, None]
     else:
         blank = initial_performance(len(state["value"]), len(starts))
-        new["pending"], new["episode"] = blank["pending"], blank["episode"]
+        new["pending"], new["episode"], new["by_env"] = blank["pending"], blank["episode"], blank["by_env"]
     return new
 
 
@@ -107,7 +107,8 @@ def update_performance(
     :return: The new state
     """
     decided = exposure > 0
-    benefit, pending = _settle(rewards, decided | dones[..., None], state["pending"])
+    settled, pending = _settle(rewards, decided | dones[..., None], state["pending"])
+    benefit = settled.sum(axis=0)
     episodes, episode = _split_episodes(np.stack([rewards.sum(-1), exposure.sum(-1)], axis=-1), dones, state["episode"])
 
     rollout_exposure = exposure.sum(axis=(0, 1), dtype=np.float64)
@@ -139,7 +140,7 @@ def update_performance(
         episode_moments=moments,
         rollout_moments=keep**2 * state["rollout_moments"]
         + np.stack([benefit**2, benefit * rollout_exposure, rollout_exposure**2], axis=-1),
-        rollouts=np.array([keep, keep**2]) * state["rollouts"] + 1.0,
+        by_env=keep * state["by_env"] + np.stack([settled, exposure.sum(axis=0, dtype=np.float64)]),
     )
 
 
@@ -164,22 +165,44 @@ def pooled_performance(state: PerformanceState) -> float:
 
 def standard_error(state: PerformanceState) -> np.ndarray:
     """
-    How sure the performance is: standard error of the ratio U_g / B_g, with rollouts as the units, so that whatever patients
-    of one rollout have in common is counted once. Linearised: the sum of w_r^2 (U_r - z B_r)^2 over rollouts r, divided by
-    (sum of w_r B_r)^2, times n / (n - 1) for n = (sum w_r)^2 / sum w_r^2 rollouts.
+    How sure the performance is: standard error of the ratio z = U / B, linearised, from independent parts of the sums: the sum
+    of (U_i - z B_i)^2 over the parts, divided by the square of sum B_i, times n / (n - 1) for the effective number of parts
+    n = (sum B_i)^2 / sum B_i^2.
+
+    Parts are the rollouts, and the environments: rollouts that follow each other share their patients and their workload,
+    environments do not, but there may be few or only one. The larger error counts.
 
     :param state: Performance so far
-    :return: (G,); NaN for a group without exposure, and where fewer than two rollouts count
+    :return: (G,); NaN for a group that was exposed in less than one and a half such parts of either kind
     """
-    total, squares = state["rollouts"]
-    n_rollouts = total**2 / squares if squares > 0 else 0.0
-    if n_rollouts < 1.5:  # nothing to compare yet; with smoothing 1 there never is
-        return np.full(len(state["value"]), np.nan)
+    u_u, u_b, b_b = state["rollout_moments"].T
+    of_rollouts = _ratio_error(state["benefit"], state["exposure"], u_u, u_b, b_b)
+    benefit, exposure = state["by_env"]
+    of_envs = _ratio_error(
+        benefit.sum(axis=0),
+        exposure.sum(axis=0),
+        np.square(benefit).sum(axis=0),
+        (benefit * exposure).sum(axis=0),
+        np.square(exposure).sum(axis=0),
+    )
+    return np.fmax(of_rollouts, of_envs)
+
+
+def _ratio_error(benefit: np.ndarray, exposure: np.ndarray, u_u: np.ndarray, u_b: np.ndarray, b_b: np.ndarray) -> np.ndarray:
+    """
+    :param benefit: U, (G,)
+    :param exposure: B, (G,)
+    :param u_u: Sum of U_i^2 over the parts, (G,)
+    :param u_b: Sum of U_i B_i, (G,)
+    :param b_b: Sum of B_i^2, (G,)
+    :return: Standard error of U / B, (G,); NaN where there are less than one and a half parts
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = state["benefit"] / state["exposure"]
-        u_u, u_b, b_b = state["rollout_moments"].T
+        ratio = benefit / exposure
         residual = np.maximum(u_u - 2 * ratio * u_b + ratio**2 * b_b, 0.0)
-        return np.sqrt(residual * n_rollouts / (n_rollouts - 1)) / state["exposure"]
+        n_parts = exposure**2 / b_b
+        error = np.sqrt(residual * n_parts / (n_parts - 1)) / exposure
+    return np.where(n_parts >= 1.5, error, np.nan)
 
 
 def running_scale(state: PerformanceState) -> float:
@@ -202,12 +225,12 @@ def _settle(rewards: np.ndarray, closed: np.ndarray, pending: np.ndarray) -> tup
     :param rewards: (T, N, G)
     :param closed: Whether the rewards of the group up to and including this step are settled, (T, N, G)
     :param pending: Unsettled rewards of earlier rollouts, (N, G)
-    :return: Settled rewards of each group, (G,), and the new unsettled ones, (N, G)
+    :return: Settled rewards and the new unsettled ones, both (N, G)
     """
     sums = pending + np.cumsum(rewards, axis=0, dtype=np.float64)
     last_closed = len(rewards) - 1 - closed[::-1].argmax(axis=0)
     settled = np.where(closed.any(axis=0), np.take_along_axis(sums, last_closed[None], axis=0)[0], 0.0)
-    return settled.sum(axis=0), sums[-1] - settled
+    return settled, sums[-1] - settled
 
 
 def _split_episodes(sums: np.ndarray, dones: np.ndarray, running: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

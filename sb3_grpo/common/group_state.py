@@ -25,7 +25,8 @@ class GroupSettings(NamedTuple):
 
     :param objective: What the groups' performance is judged by
     :param smoothing: Share of the newest rollout in the averages, in (0, 1]
-    :param shrinkage: Number of units that weigh as much as the pooled value, at least 0
+    :param shrinkage: Number of units that weigh as much as the pooled value, at least 0; not used where the objective does not
+        want it
     :param scale: One unit of performance; None: the running deviation of the episodes
     :param baseline: Performance at which a group is in no need, a number or (G,); None: the pooled performance
     """
@@ -68,7 +69,7 @@ def update_group_state(
         buffer.split_exposure(n_groups),
         buffer.dones,
         settings.smoothing,
-        settings.shrinkage,
+        settings.shrinkage if settings.objective.shrinks else 0.0,
     )
     facts = _facts(performance, buffer, n_groups, settings)
     coefficients, objective_state = settings.objective(performance["value"], objective_state, facts)
@@ -94,4 +95,5 @@ def _facts(performance: PerformanceState, buffer: GroupBufferMixin, n_groups: in
         standard_error=group_performance.standard_error(performance),
         step_shares=steps / max(steps.sum(), 1),
         mean_advantages=mean_advantages,
+        present=performance["rollout_exposure"] > 0,
     )

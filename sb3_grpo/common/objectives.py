@@ -37,6 +37,7 @@ class GroupFacts(NamedTuple):
     :param standard_error: Standard error of each group's performance, (G,); NaN if not known yet
     :param step_shares: Share of each group in the steps of the rollout that concerned a group, (G,)
     :param mean_advantages: Mean advantage of each group's own steps in the rollout, (G,); NaN without steps
+    :param present: Whether the group was exposed in the rollout, (G,); or True for all
     """
 
     scale: float
@@ -45,6 +46,7 @@ class GroupFacts(NamedTuple):
     standard_error: np.ndarray
     step_shares: np.ndarray
     mean_advantages: np.ndarray
+    present: np.ndarray | bool = True
 
 
 class Objective(ABC):
@@ -52,6 +54,9 @@ class Objective(ABC):
 
     #: Whether the coefficients are weights of samples by the group of their own step, and mean nothing to a group critic
     weights_samples: bool = False
+
+    #: Whether a rare group's performance is to be drawn to the average, see ``shrinkage`` of the algorithm
+    shrinks: bool = True
 
     @abstractmethod
     def __call__(self, performance: np.ndarray, state: ObjectiveState, facts: GroupFacts) -> tuple[np.ndarray, ObjectiveState]:
