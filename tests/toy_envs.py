@@ -83,6 +83,7 @@ class BanditVecEnv(VecEnv):
     :param seed: Seed of groups and noise
     :param noise: Standard deviation of rewards
     :param names: Value of the attribute ``group_names``; None: no such attribute
+    :param performance_scale: Value of the attribute of that name; None: no such attribute
     """
 
     def __init__(
@@ -93,11 +94,11 @@ class BanditVecEnv(VecEnv):
         seed: int,
         noise: float = 0.3,
         names: Sequence[str] | None = None,
+        performance_scale: float | None = None,
     ):
         self.payoffs, self.shares, self.noise = np.asarray(payoffs), np.asarray(shares), noise
         self.rng = np.random.default_rng(seed)
-        self.names = names
-        self.render_mode = None
+        self.attributes = {"group_names": names, "performance_scale": performance_scale}
         super().__init__(num_envs, spaces.Box(-1.0, 1.0, (1,), np.float32), spaces.Discrete(self.payoffs.shape[1]))
 
     def reset(self) -> np.ndarray:
@@ -113,10 +114,10 @@ class BanditVecEnv(VecEnv):
         return self.reset(), rewards.astype(np.float32), np.ones(self.num_envs, dtype=bool), infos
 
     def has_attr(self, attr_name: str) -> bool:
-        return attr_name == "group_names" and self.names is not None
+        return self.attributes.get(attr_name) is not None
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        return [self.names] * self.num_envs
+        return [self.attributes.get(attr_name)] * self.num_envs
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         raise NotImplementedError
