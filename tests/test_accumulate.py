@@ -117,6 +117,8 @@ def test_bad_arguments_are_named() -> None:
     frame = random_frame(50, seed=0)
     with pytest.raises(ValueError, match=r"column 'race': missing, expected it among"):
         accumulate(frame, "race")
+    with pytest.raises(ValueError, match=r"column 'triage': missing"):
+        accumulate(frame, strata="triage")
     with pytest.raises(ValueError, match=r"by: got \('sex', 'sex'\), expected different columns"):
         accumulate(frame, ("sex", "sex"))
     with pytest.raises(ValueError, match=r"windows: got 'month', expected one of \['day', 'week'\], or edges"):

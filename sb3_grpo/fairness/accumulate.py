@@ -24,6 +24,8 @@ HORIZON: Final = 168.0
 """Hours up to which waits are looked at."""
 WIDTH: Final = 0.1
 """Hours of one bin of waits."""
+STRATA: Final = "severity_arrival"
+"""Column by which groups are standardised unless another is asked for."""
 ALL: Final = "all"
 """The only group or stratum where patients are not told apart."""
 EVENTS: Final = ("treated", "left", "died", "observed")
@@ -98,7 +100,7 @@ def accumulate(
     frame: "pd.DataFrame",
     by: str | Sequence[str] = "group",
     *,
-    strata: str | None = "severity_arrival",
+    strata: str | None = STRATA,
     windows: str | Sequence[float] | None = None,
     horizon: float = HORIZON,
     width: float = WIDTH,
@@ -107,7 +109,7 @@ def accumulate(
 
     :param frame: patient table, see :data:`sb3_grpo.fairness.records.COLUMNS`
     :param by: column, or columns whose combinations are the groups
-    :param strata: column by which groups can be standardised; None, or a column that is not there, for no strata
+    :param strata: column by which groups can be standardised; None, or the default where it is not there, for no strata
     :param windows: ``"day"``, ``"week"`` or ascending edges in hours: patients count in the window they arrived in
     :param horizon: hours up to which waits are looked at, a whole number of bins
     :param width: hours of a bin of waits
@@ -119,7 +121,8 @@ def accumulate(
         raise ValueError(f"by: got {by!r}, expected different columns, at least one")
     if not (0 < width <= horizon < np.inf) or abs(horizon / width - round(horizon / width)) > 1e-6:
         raise ValueError(f"horizon, width: got {horizon}, {width}, expected a whole number of bins of some hours")
-    check_frame(frame, (*attributes, *(("arrival",) if windows is not None else ())))
+    asked_for = (strata,) if strata is not None and strata != STRATA else ()
+    check_frame(frame, (*attributes, *asked_for, *(("arrival",) if windows is not None else ())))
     kept = counted_rows(frame)
     facts, missing = patient_facts(kept)
     groups, group = _labels(kept, attributes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sb3_grpo.fairness.accumulate import ALL, HORIZON, WIDTH, Counts, accumulate
+from sb3_grpo.fairness.accumulate import ALL, HORIZON, STRATA, WIDTH, Counts, accumulate
 from sb3_grpo.fairness.facts import lacking_columns
 from sb3_grpo.fairness.metrics.definitions import DEFINITIONS
 from sb3_grpo.fairness.metrics.individual import FEATURES, TREATMENTS, individual_fairness
@@ -123,7 +123,7 @@ def group_metrics(
     data: "Data",
     by: str | Sequence[str] = "group",
     *,
-    strata: str | None = "severity_arrival",
+    strata: str | None = STRATA,
     windows: str | Sequence[float] | None = None,
     reference: str | None = None,
     min_patients: int = MIN_PATIENTS,
@@ -260,7 +260,9 @@ def _messages(
     if risk is not None and risk.attrs["unit"] == "patient":
         messages.append("relative_risk: the unit is the patient, as there is one episode: intervals are too narrow")
     if standardised is None:
-        lacking = "a column to standardise by" if counts.strata is None else f"two groups that share values of {counts.strata}"
+        lacking = (
+            f"strata, such as column {STRATA}" if counts.strata is None else f"two groups that share values of {counts.strata}"
+        )
         messages.append(f"standardised: not available: needs {lacking}")
     else:
         for group, cells in standardised.not_compared.items():
