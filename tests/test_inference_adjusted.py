@@ -245,7 +245,7 @@ def test_paired_patients_by_hand() -> None:
     records = make_records(np.random.default_rng(11), 6, 2)
     records["group"] = 1
     records["counted"][[3, 7, 11]] = False
-    old = np.full(12, 10.0)
+    old = np.arange(12.0)
     new = old + np.tile([-1.0, -3.0, 2.0, np.nan], 3)
     rows = np.arange(12)[::-1]
     nobody, change = paired_patient_means(records, new, records[rows], old[rows], ("a", "b"), 6, np.random.default_rng(0))

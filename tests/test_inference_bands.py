@@ -124,6 +124,9 @@ def test_what_is_clearly_not_the_smallest_costs_nothing() -> None:
         apart = x - x.mean(axis=0) + [0.0, distance]
         interval = smallest(ratio_draws(apart, np.ones((10, 2)), rng), np.eye(2))
         assert interval.high == pytest.approx(factor * error)
+    # Pairs that move together are told apart at a distance of half a standard deviation.
+    close = np.column_stack([x[:, 0], x[:, 0] + 0.5 + 0.1 * rng.normal(size=10)]) - x[:, :1].mean()
+    assert smallest(ratio_draws(close, np.ones((10, 2)), rng), np.eye(2)).high == pytest.approx(t * error)
 
 
 def test_efficiency_by_hand() -> None:
