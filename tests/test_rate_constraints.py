@@ -289,6 +289,17 @@ def test_training_that_still_comes_nearer_is_not_infeasible() -> None:
     assert any(warnings_of(objective, follow(objective, [[0.9, -3.0]] * 10, facts_of([0.005, 0.02]))))
 
 
+def test_infeasible_is_the_target_that_holds_up_progress() -> None:
+    """Nothing is while the furthest group comes nearer; then what stands still is, whatever happens around the others."""
+    objective = RateConstraints(min_benefit=0.5, patience=5)
+    known = facts_of([0.005, 0.02], scale=0.05)
+    assert not any(warnings_of(objective, follow(objective, [[0.3, 0.01 * step] for step in range(-100, 20)], known)))
+    states = follow(objective, [[[0.55, 0.4, 0.45][step % 3], 0.0] for step in range(30)], known)
+    text = next(filter(None, warnings_of(objective, states)))
+    assert "'rare' by 0.5" in text and "'often'" not in text
+    assert [objective.log(state)["group/infeasible"] for state in states[-3:]] == [1, 1, 1]
+
+
 def test_log() -> None:
     objective = RateConstraints(min_benefit=0.5)
     state = follow(objective, [[0.45, 0.9]])[-1]

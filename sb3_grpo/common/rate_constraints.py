@@ -116,11 +116,11 @@ class RateConstraints(Objective):
     min_benefit: np.ndarray | float | None = None
     max_gap: float | None = None
     proportional: float = 10.0
-    integral: float = 0.5
+    integral: float = 0.2
     derivative: float = 50.0
     dead_band: float = 0.5
     max_lam: float = 0.9
-    patience: int = 50
+    patience: int = 100
 
     shrinks = False
 
@@ -188,20 +188,30 @@ class RateConstraints(Objective):
         self, missed: np.ndarray, error: np.ndarray, violation: np.ndarray, multipliers: np.ndarray, state: ObjectiveState
     ) -> tuple[np.ndarray, np.ndarray]:
         """
-        A target that training still comes nearer to is not infeasible, so each such step restarts the count. Once the count
-        has reached ``patience``, only meeting the target ends it.
+        While training still brings a group nearer to its target, or the group that is furthest from its own, nothing is
+        infeasible, so each such step restarts the count. Once it has reached ``patience``, only meeting the target ends it.
 
-        :return: For each group, number of rollouts at the largest lam in which its target came no nearer, (G,); and the
-            smallest shortfall since the target was last met, as of which progress is counted, (G,)
+        :return: For each group, number of rollouts at the largest lam without progress, (G,); and the smallest shortfall since
+            the target was last met, as of which progress is counted: of each group and of the furthest, (G + 1,)
         """
-        stuck = _grown(state.get("stuck"), len(missed), 0.0)
-        least = _grown(state.get("least_missed"), len(missed), np.inf)
+        n_groups = len(missed)
+        stuck = _grown(state.get("stuck"), n_groups, 0.0)
+        least, least_furthest = np.full(n_groups, np.inf), np.inf
+        if "least_missed" in state:
+            least = _grown(state["least_missed"][:-1], n_groups, np.inf)
+            least_furthest = state["least_missed"][-1]
         off_target = violation > 0
+        if not off_target.any():
+            return np.zeros(n_groups), np.full(n_groups + 1, np.inf)
         noise = self.dead_band * np.nan_to_num(error)
-        nearer = off_target & (missed < least - noise) & (stuck < self.patience)
+        nearer = off_target & (missed < least - noise)
+        furthest = int(np.argmax(np.where(off_target, missed, -np.inf)))
+        furthest_nearer = missed[furthest] < least_furthest - noise[furthest]
         at_limit = multipliers.sum() >= self._limit * (1 - 1e-9)
-        stuck = np.where(nearer, 0.0, stuck) + (off_target & at_limit)
-        return np.where(off_target, stuck, 0.0), np.where(off_target, np.where(nearer, missed, least), np.inf)
+        progress = (nearer | furthest_nearer) & (stuck < self.patience)
+        stuck = np.where(off_target, np.where(progress, 0.0, stuck) + at_limit, 0.0)
+        least = np.where(off_target, np.where(nearer, missed, least), np.inf)
+        return stuck, np.append(least, missed[furthest] if furthest_nearer else least_furthest)
 
     def lam(self, state: ObjectiveState) -> float:
         """See :class:`Objective`."""
