@@ -166,7 +166,7 @@ class FairnessEvalCallback(EvalCallback):
             return
         try:
             sync_envs_normalization(self.training_env, self.eval_env)
-        except AttributeError as error:
+        except (AssertionError, AttributeError) as error:
             raise ValueError(
                 "eval_env: got other wrappers than around the training environments, expected the same ones, or none: then "
                 "observations are normalised as in training"

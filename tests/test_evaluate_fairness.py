@@ -14,8 +14,8 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
-from sb3_grpo import GroupAssignment, GroupRobustPPO
-from sb3_grpo.common.evaluation import evaluate_episodes
+from sb3_grpo import GroupAssignment, GroupRobustPPO, evaluate_fairness
+from sb3_grpo.common.evaluation import derived_seed, evaluate_episodes
 from sb3_grpo.fairness.evaluate import evaluate_policies, rate_intervals, widest_interval
 from sb3_grpo.fairness.evaluation_data import Evaluation, EvaluationSet
 from sb3_grpo.fairness.players import statistics_path
@@ -165,9 +165,9 @@ def test_normalised_observations_reach_models_and_statistics_stay(tmp_path: Path
     env.save(str(statistics_path(tmp_path / "model.zip")))
     seen: list[np.ndarray] = []
     original = model.policy.obs_to_tensor
-    model.policy.obs_to_tensor = lambda observation: (seen.append(observation), original(observation))[1]  # type: ignore
+    model.policy.obs_to_tensor = lambda observation: (seen.append(observation), original(observation))[1]
     results = [play(model, env, deterministic=True), play(model, make_coin, deterministic=True)]
-    model.policy.obs_to_tensor = original  # type: ignore[method-assign]
+    model.policy.obs_to_tensor = original
     results.append(play(tmp_path / "model.zip", make_coin, deterministic=True))
     worth = values(5)
     np.testing.assert_allclose(seen[0][0], (np.array([worth[0], 0.0]) - 0.5) / np.sqrt(0.04 + 1e-8), rtol=1e-5)
@@ -200,6 +200,14 @@ def test_episodes_are_added_until_intervals_are_narrow() -> None:
     assert "not reached" in limited.precision.statement(50) and "the limit being 50" in limited.precision.statement(50)
     few = widest_interval([only(play(ones, n=3))], 0.1, 0, 1, 5)
     assert not few.met and "no group has an interval" in few.statement(3)
+
+
+def test_the_function_returns_a_report() -> None:
+    report = evaluate_fairness({"ones": ones, "zeros": lambda observation: 0 * ones(observation)}, make_coin, 60, seed=3)
+    evaluations = report.evaluations
+    assert isinstance(evaluations, EvaluationSet)
+    assert (evaluations.seed, evaluations.episode_seed, evaluations.n_episodes) == (3, derived_seed(3, "report"), 60)
+    assert "ones" in report.decision and not evaluations.deterministic
 
 
 def test_progress_of_all_policies_together_and_its_exceptions() -> None:

@@ -17,7 +17,7 @@ from sb3_grpo.fairness.evaluation_data import BENEFIT_RATE, REWARD_PER_EXPOSURE,
 from sb3_grpo.fairness.evaluation_log import EvaluationLog, reward_totals
 from sb3_grpo.fairness.inference.max_t import band, ratio_draws
 from sb3_grpo.fairness.inference.results import Interval
-from sb3_grpo.fairness.metrics import sufficient_groups
+from sb3_grpo.fairness.metrics import episode_totals, sufficient_groups
 from sb3_grpo.fairness.players import Player, PolicyLike, make_players
 from sb3_grpo.fairness.venue import EnvLike, Venue, open_venue
 
@@ -127,10 +127,10 @@ def evaluate_policies(
                 count = _Count(show, before, wanted * len(players))
                 _play(player, log, venue, range(played, wanted), episode_seed, count)
             played = wanted
-            evaluations = [_evaluation(player, log) for player, log in zip(players, logs, strict=True)]
+            evaluations = [evaluation_of(player, log) for player, log in zip(players, logs, strict=True)]
             if half_width is not None:
                 precision = widest_interval(evaluations, half_width, seed, 1 + (precision.looks if precision else 0), limit)
-                wanted = _next_number(played, precision)
+                wanted = next_number(played, precision)
         has_records = all(evaluation.episodes is not None for evaluation in evaluations)
         return EvaluationSet(
             evaluations=tuple(evaluations),
@@ -191,20 +191,54 @@ def _play(player: Player, log: EvaluationLog, venue: Venue, numbers: range, seed
     play(player, envs, numbers, begin, step)
 
 
-def _evaluation(player: Player, log: EvaluationLog) -> Evaluation:
+def evaluation_of(player: Player, log: EvaluationLog) -> Evaluation:
+    """What a player did, of its notes."""
     notes, episodes = log.sorted_episodes(), log.episode_set()
+    if episodes is None:
+        totals = reward_totals(notes)
+    else:
+        totals = episode_totals(episodes.records, len(log.group_names), log.numbers)
     return Evaluation(
         name=player.name,
         kind=player.kind,
         algorithm=player.algorithm,
         group_names=log.group_names,
-        totals=reward_totals(notes) if episodes is None else episodes.totals(),
+        totals=totals,
         costs=np.array([episode.cost for episode in notes]),
         returns=np.array([episode.total for episode in notes]),
         decisions=np.array([episode.decisions for episode in notes]),
         invalid_actions=np.array([episode.invalid for episode in notes]),
         episodes=episodes,
     )
+
+
+def play_numbers(
+    policy: PolicyLike,
+    name: str,
+    env: EnvLike,
+    numbers: range,
+    episode_seed: int,
+    deterministic: bool = False,
+    n_envs: int = 16,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Some of the episodes of an evaluation, for whoever shares them among processes; see :func:`joined`.
+
+    :param policy: one policy, as in :func:`evaluate_fairness`
+    :param name: what tables call it
+    :param env: as in :func:`evaluate_fairness`
+    :param numbers: numbers of the episodes, at least one
+    :param episode_seed: seed of the episodes
+    :param deterministic: whether a model takes its most likely action
+    :param n_envs: number of environments side by side, where they are made here
+    :param progress: called with the number of finished episodes and of all; what it raises ends the evaluation
+    :return: what the policy did
+    """
+    with open_venue(env, min(n_envs, len(numbers))) as venue:
+        (player,) = make_players(policy, name, venue, deterministic)
+        log = EvaluationLog(venue.group_names, venue.records_patients)
+        _play(player, log, venue, numbers, episode_seed, _Count(progress, 0, len(numbers)))
+        return evaluation_of(player, log)
 
 
 def rate_intervals(evaluation: Evaluation, seed: int, confidence: float = 0.95) -> dict[str, Interval]:
@@ -242,8 +276,13 @@ def widest_interval(evaluations: Sequence[Evaluation], asked: float, seed: int, 
     return Precision(asked, float(width), policy, group, looks, most_episodes)
 
 
-def _next_number(played: int, precision: Precision) -> int:
-    """How many episodes to play in all, from what the last look says: widths fall as one by the root of their number."""
+def next_number(played: int, precision: Precision) -> int:
+    """How many episodes to play in all, from what the last look says: widths fall as one by the root of their number.
+
+    :param played: number of episodes played
+    :param precision: what the last look said
+    :return: ``played`` if that is narrow enough or the limit is reached, else more
+    """
     if precision.met:
         return played
     ratio = precision.reached / precision.asked

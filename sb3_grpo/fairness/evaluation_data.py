@@ -1,7 +1,7 @@
 """What an evaluation holds: for every policy what each group got in each episode, and how that was found out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -51,6 +51,34 @@ class Evaluation:
     decisions: npt.NDArray[np.int64]
     invalid_actions: npt.NDArray[np.int64]
     episodes: EpisodeSet | None
+
+
+def joined(parts: Sequence[Evaluation]) -> Evaluation:
+    """Consecutive episodes of one policy, evaluated in parts.
+
+    :param parts: the parts in order of their episodes, at least one
+    """
+    sets = [part.episodes for part in parts if part.episodes is not None]
+    episodes = None
+    if len(sets) == len(parts):
+        names = sets[0].utilisation
+        episodes = EpisodeSet(
+            records=np.concatenate([each.records for each in sets]),
+            costs=np.concatenate([each.costs for each in sets]),
+            decisions=np.concatenate([each.decisions for each in sets]),
+            invalid_actions=np.concatenate([each.invalid_actions for each in sets]),
+            group_names=sets[0].group_names,
+            utilisation={name: np.concatenate([each.utilisation[name] for each in sets]) for name in names},
+        )
+    return replace(
+        parts[0],
+        totals=EpisodeTotals(*(np.concatenate(rows) for rows in zip(*(part.totals for part in parts), strict=True))),
+        costs=np.concatenate([part.costs for part in parts]),
+        returns=np.concatenate([part.returns for part in parts]),
+        decisions=np.concatenate([part.decisions for part in parts]),
+        invalid_actions=np.concatenate([part.invalid_actions for part in parts]),
+        episodes=episodes,
+    )
 
 
 @dataclass(frozen=True)

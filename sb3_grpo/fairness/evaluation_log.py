@@ -94,9 +94,14 @@ class EvaluationLog:
         """Take an episode's notes out."""
         return self._episodes.pop(number)
 
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the episodes, ascending."""
+        return sorted(self._episodes)
+
     def sorted_episodes(self) -> list[NotedEpisode]:
         """The episodes in order of their numbers."""
-        return [self._episodes[number] for number in sorted(self._episodes)]
+        return [self._episodes[number] for number in self.numbers]
 
     def episode_set(self) -> EpisodeSet | None:
         """The episodes with a row per patient; None where no records are kept."""
