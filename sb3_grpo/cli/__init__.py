@@ -1,8 +1,10 @@
 """The command ``sb3-grpo``: one file per subcommand, each with ``add_parser`` and ``run``.
 
 ============= ======================================================================================
+compare.py    compare models and rules on the same patients
 coverage.py   simulate how often intervals cover a known truth
 demo.py       train plain PPO and GroupRobustPPO for a hospital and compare them with the rules in use
+evaluate.py   report what a policy does to each group
 heuristics.py compare the rules in use today
 masks.py      count invalid actions in training with masks
 scenarios.py  print what each hospital is: load, staff, decisions per episode
@@ -10,6 +12,7 @@ tune.py       tune a rule's thresholds
 ------------- --------------------------------------------------------------------------------------
 options.py    reading and checking options
 jobs.py       what runs in a worker process: train a model, evaluate a policy
+evaluation.py what evaluate and compare share; play_job.py their part in a worker process
 workers.py    the worker processes, their progress display, and how they are interrupted
 output.py     files: atomic writes, records as CSV, versions and machine
 tables.py     the comparison as a table for the terminal and for Markdown
@@ -22,10 +25,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from sb3_grpo import __version__
-from sb3_grpo.cli import coverage, demo, heuristics, masks, scenarios, tune
+from sb3_grpo.cli import compare, coverage, demo, evaluate, heuristics, masks, scenarios, tune
 from sb3_grpo.cli.options import OneLineParser, UsageError
 
-_COMMANDS: Final = (coverage, demo, heuristics, masks, scenarios, tune)
+_COMMANDS: Final = (compare, coverage, demo, evaluate, heuristics, masks, scenarios, tune)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
