@@ -1,5 +1,6 @@
 """The coverage study: its worlds have the truth they claim, it finds what misses, and its command writes the table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,10 @@ def test_counting_by_hand() -> None:
     case = Case("four", 1, (Check("number", "given", 1.0, MEAN),), lambda rng: np.array([next(intervals)]))
     (row,) = run_case(case, 4, np.random.default_rng(0))
     assert (row.covered, row.bias, row.width) == pytest.approx((0.5, 0.5, 1.3))
-    assert row.error == pytest.approx(np.sqrt(0.95 * 0.05 / 4)) and row.holds is False
+    assert row.error == pytest.approx(np.sqrt(0.95 * 0.05 / 4)) and row.verdict == "misses"
+    assert [replace(row, covered=c, replications=2000).verdict for c in (0.93, 0.95, 0.925, 0.90, 0.99)] == [
+        *("holds", "holds", "within error", "misses", "misses")
+    ]
 
 
 @pytest.mark.parametrize("n", [30, 100])

@@ -97,12 +97,13 @@ class Coverage:
         return float(np.sqrt(0.95 * 0.05 / self.replications))
 
     @property
-    def holds(self) -> bool | None:
-        """Whether the target is met within two standard errors; None without a target."""
+    def verdict(self) -> str:
+        """``"holds"`` inside the target, ``"within error"`` outside by two standard errors at most, else ``"misses"``."""
         if self.check.target is None:
-            return None
+            return ""
         low, high = self.check.target
-        return low - 2 * self.error <= self.covered <= high + 2 * self.error
+        outside = max(low - self.covered, self.covered - high)
+        return "holds" if outside <= 0 else "within error" if outside <= 2 * self.error else "misses"
 
 
 def run_case(
