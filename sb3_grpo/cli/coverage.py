@@ -63,7 +63,8 @@ def markdown_coverage(rows: list[Coverage]) -> str:
     lines = [
         f"{rows[0].replications} samples of each setting, so a method that covers 95 % is found within "
         f"{2 * 100 * rows[0].error:.1f} percentage points of it 19 times in 20 (within error: outside the target by no "
-        "more than that). Rows without a target are for comparison: what the methods above them replace, or what would be wrong.",
+        "more than that). Rows without a target are for comparison: what the methods above them replace, or what would be "
+        "wrong.",
         "",
         f"Target met: {_count(rows, 'holds')}. Outside, within error: {_listed(rows, 'within error')}. Missed: "
         f"{_listed(rows, 'misses')}.",
