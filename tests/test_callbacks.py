@@ -86,17 +86,31 @@ def test_logging_to_tensorboard_and_csv(tmp_path: Path) -> None:
 
 
 def test_logging_without_records_and_with_normalised_rewards(tmp_path: Path) -> None:
-    """Rates are raw rewards per episode; groups with too few episodes are left out, and empty in the file."""
+    """Rates are raw rewards per episode; groups with too few episodes have none, and empty cells in the file."""
     env = VecNormalize(make_vec_env(make_coin, n_envs=2, seed=0))
     model = PPO("MlpPolicy", env, **{**SMALL, "n_steps": 60, "batch_size": 60})
-    path = tmp_path / "log.csv"
-    model.learn(120, callback=FairnessLoggingCallback(csv_path=str(path), min_patients=15))
-    with path.open(encoding="utf-8") as file:
-        (row,) = csv.DictReader(file)
-    assert int(row["low/n"]) + int(row["high/n"]) == 40
-    assert 0 < float(row["low/rate"]) < 1.5 < 3 * 0.9  # three steps of at most 1/2 each
-    assert float(row["low/rate"]) == float(row["worst"])
-    assert all(row[f"{name}/rate"] == "" for name in ("low", "high") if int(row[f"{name}/n"]) < 15)
+    returns: list[float] = []
+
+    class Returns(BaseCallback):
+        def _on_step(self) -> bool:
+            returns.extend(info["episode"]["r"] for info in self.locals["infos"] if "episode" in info)  # by SB3's Monitor
+            return True
+
+    paths = [tmp_path / "any.csv", tmp_path / "many.csv"]
+    logs = [
+        FairnessLoggingCallback(csv_path=str(path), min_patients=least) for path, least in zip(paths, (1, 41), strict=True)
+    ]
+    model.learn(120, callback=[*logs, Returns()])
+    rows = []
+    for path in paths:
+        with path.open(encoding="utf-8") as file:
+            rows += list(csv.DictReader(file))
+    row = {key: float(value) for key, value in rows[0].items()}
+    assert row["low/n"] + row["high/n"] == len(returns) == 40
+    assert row["low/rate"] * row["low/n"] + row["high/rate"] * row["high/n"] == pytest.approx(sum(returns), abs=1e-4)
+    assert row["worst"] == row["low/rate"] and row["efficiency"] == pytest.approx(np.mean(returns), abs=1e-5)
+    assert [rows[1][key] for key in ("low/rate", "high/rate", "worst", "gap")] == [""] * 4
+    assert rows[1]["low/n"] == rows[0]["low/n"]
 
 
 def test_logging_goes_on_in_the_same_file_and_ends_twice(tmp_path: Path) -> None:

@@ -67,6 +67,20 @@ def test_rewards_and_exposure_of_each_group_by_hand() -> None:
     assert only(play(ones)).algorithm == "ones" and play(ones).reference is None
 
 
+def test_rewards_that_concern_no_group_are_shared_as_exposure_is() -> None:
+    """The first step of each episode is nobody's: its reward adds the same to every rate. The other two expose their group."""
+
+    def later(observation: Any, action: Any, info: dict[str, Any], episode: int) -> int:
+        return -1 if observation[1] == 0 else half(observation, action, info, episode)
+
+    totals = only(play(ones, lambda: GroupAssignment(CoinEnv(), later, per="step", group_names=NAMES), n=12)).totals
+    worth = values(12)
+    is_high = worth > 0.5
+    assert 0 < is_high.sum() < 12
+    expected = [worth[~is_high].mean() + worth.sum() / 24, worth[is_high].mean() + worth.sum() / 24]
+    np.testing.assert_allclose(totals.benefit.sum(axis=0) / totals.demand.sum(axis=0), expected, rtol=1e-6)
+
+
 def test_patient_records_are_what_evaluate_episodes_finds() -> None:
     result = only(play(ones, PatientEnv, n_envs=3))
 
