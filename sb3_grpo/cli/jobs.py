@@ -16,6 +16,7 @@ from sb3_grpo.cli.options import Hospital
 from sb3_grpo.cli.rules import make_rule
 from sb3_grpo.common.evaluation import EpisodeSet, Policy, evaluate_episodes
 from sb3_grpo.common.hyperparameters import TrainingSettings
+from sb3_grpo.fairness.players import statistics_path
 from sb3_grpo.group_robust_ppo import GroupRobustPPO
 
 
@@ -121,11 +122,6 @@ class EvaluateJob:
             policy, self.hospital.make_env, self.n_episodes, self.seed, progress=progress, deterministic=self.deterministic
         )
         return episodes, time.perf_counter() - began
-
-
-def statistics_path(model: Path) -> Path:
-    """Where the observation statistics of a model stand that was trained with ``VecNormalize``."""
-    return model.with_suffix(".vecnormalize.pkl")
 
 
 def load_policy(path: Path, hospital: Hospital) -> Policy:
