@@ -146,7 +146,7 @@ def test_levelling_down_is_said(played: dict[str, EpisodeSet]) -> None:
     fewer["benefit"] *= ((rates + rates.min()) / (2 * rates))[fewer["group"]]
     report = FairnessReport({"before": before, "after": replace(before, records=fewer)})
     assert report.decision.startswith("Levelling down: after narrows the gap")
-    assert "because pediatric, adult and elderly lost, while no gain is shown" in report.decision
+    assert "at the expense of pediatric, adult and elderly, while no gain is shown" in report.decision
     assert "this is levelling down" in without_scripts(report.to_html())
     assert report.to_dict()["policies"]["after"]["against_reference"]["conclusion"] == "levelling down"
 

@@ -94,8 +94,8 @@ def decide(findings: Findings, name: str | None = None) -> str:
         )
     if conclusion.kind == "levelling down":
         return (
-            f"Levelling down: {policy.name} narrows the gap between the groups by {_size(paired.gap, scale)} {against} "
-            f"because {listing(conclusion.lost)} lost, while no gain is shown in {rate}: {worst}, {_at(paired, scale)}."
+            f"Levelling down: {policy.name} narrows the gap between the groups by {_size(paired.gap, scale)} {against} at the "
+            f"expense of {listing(conclusion.lost)}, while no gain is shown in {rate}: {worst}, {_at(paired, scale)}."
         )
     if fell(paired.gap) or rose(paired.gap):
         moved = f"{'narrows' if fell(paired.gap) else 'widens'} the gap between the groups by {_size(paired.gap, scale)}"

@@ -1,5 +1,7 @@
 """Sections on the groups: their rates, who gains and who loses, efficiency against the worst-off group."""
 
+from typing import Final
+
 import numpy as np
 
 from sb3_grpo.fairness.inference.results import Interval
@@ -7,7 +9,9 @@ from sb3_grpo.fairness.report import elements, figures
 from sb3_grpo.fairness.report.contents import Contents
 from sb3_grpo.fairness.report.decision import LABELS, fell, levelling_down, rose, verdict
 from sb3_grpo.fairness.report.findings import Findings, PolicyFindings
-from sb3_grpo.fairness.report.wording import Scale, capital, insufficient, level_text, listing, number, plain
+from sb3_grpo.fairness.report.wording import Scale, capital, insufficient, level_text, listing, number, percent, plain
+
+_STANDARDISED: Final = {"benefit_rate": "benefit rate", "in_time": "in time", "success": "success"}
 
 
 def groups(contents: Contents) -> str:
@@ -34,12 +38,13 @@ def groups(contents: Contents) -> str:
         elements.paragraph(found.setting.meaning),
         elements.figure(drawn, text, _group_table(contents)),
         elements.paragraph(_insufficient_note(found), "note") if bands.insufficient else "",
+        _at_equal_severity(contents),
     )
 
 
 def _group_table(contents: Contents) -> str:
     found, scale = contents.findings, contents.scale
-    names = list(found.policies)
+    names = figures.in_order(found)
     rows = [
         [group, str(found.counted[k]), *(_rate(found, found.policies[name].bands.rates[k], k, scale) for name in names)]
         for k, group in enumerate(found.group_names)
@@ -55,6 +60,28 @@ def _group_table(contents: Contents) -> str:
         f"a policy together. Unit: the episode, n = {found.n_episodes}."
     )
     return elements.table("groups-table", caption, ["group", "patients", *names], rows)
+
+
+def _at_equal_severity(contents: Contents) -> str:
+    """The same if all groups were equally ill, where records tell how ill they are."""
+    metrics = contents.findings.subject.metrics
+    standardised = None if metrics is None else metrics.standardised
+    if metrics is None or standardised is None:
+        return ""
+    known = [name for name in _STANDARDISED if name in standardised.values and name in metrics.values]
+    columns, cells = ["group"], [[str(group) for group in metrics.values.index]]
+    for name in known:
+        label = _STANDARDISED[name]
+        columns += [label, f"{label}, equal severity"]
+        cells.append([percent(float(value)) for value in metrics.values[name]])
+        equal = [float(value) for value in standardised.values[name]]
+        cells.append(["not compared" if np.isnan(value) else percent(value) for value in equal])
+    rows = list(zip(*cells, strict=True))
+    caption = (
+        f"Under {contents.findings.setting.subject}: as they are, and with the same mix of {standardised.column} in every "
+        "group (direct standardisation). Groups without enough patients in every stratum are not compared."
+    )
+    return elements.details("At equal severity", elements.table("severity-table", caption, columns, rows))
 
 
 def _rate(found: Findings, rate: Interval, place: int, scale: Scale) -> str:
@@ -140,7 +167,7 @@ def front(contents: Contents) -> str:
         f"Area under the front (hypervolume above {listing(f'{r:g}' for r in found.front.reference)}): {area}."
     )
     rows = []
-    for policy in found.policies.values():
+    for policy in (found.policies[name] for name in figures.in_order(found)):
         conclusion = LABELS[verdict(policy.paired).kind]
         rows.append(
             [

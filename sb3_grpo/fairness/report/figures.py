@@ -29,13 +29,14 @@ MOST_BARS: Final = 4
 """Policies that the bar chart shows; the table below it has all."""
 
 _INK: Final = "#1d2733"
+_FAINT: Final = "#77828e"
 _GRID: Final = "#e3e7ec"
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
 def _label(name: str) -> str:
-    """A name from the data as plotly takes it: its own little HTML stays text."""
-    return html.escape(shortened(str(name)), quote=False)
+    """A name from the data as plotly takes it literally, who would else read a little HTML and, between dollars, TeX."""
+    return html.escape(shortened(str(name)), quote=False).replace("$", "&#36;")
 
 
 def _figure(height: int, **layout: Any) -> "go.Figure":
@@ -76,12 +77,17 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def shown_policies(findings: Findings) -> list[str]:
-    """Policies of the bar chart: the one the report is about, the reference, then the others as given."""
+def in_order(findings: Findings) -> list[str]:
+    """Policies as charts number them, so that each has one colour: the one the report is about, the reference, the others."""
     first = [findings.setting.subject]
     if findings.setting.reference is not None:
         first.append(findings.setting.reference)
-    return [*first, *(name for name in findings.policies if name not in first)][:MOST_BARS]
+    return [*first, *(name for name in findings.policies if name not in first)]
+
+
+def shown_policies(findings: Findings) -> list[str]:
+    """Policies of the bar chart."""
+    return in_order(findings)[:MOST_BARS]
 
 
 def group_bars(findings: Findings) -> "go.Figure":
@@ -142,7 +148,7 @@ def group_changes(findings: Findings) -> "go.Figure | None":
         )
     figure.add_vline(x=0, line=dict(color=_INK, width=1.5))
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(title=f"change{', percentage points' if factor == 100 else ''}", zeroline=False)
+    figure.update_xaxes(title=f"change{' in points' if factor == 100 else ''}", zeroline=False)
     return figure
 
 
@@ -151,13 +157,13 @@ def pareto(findings: Findings) -> "go.Figure":
     import plotly.graph_objects as go
 
     figure = _figure(430, showlegend=False)
-    policies = list(findings.policies.values())
+    policies = [findings.policies[name] for name in in_order(findings)]
     front = sorted(
         ((p.efficiency.value, p.bands.worst.value) for p in policies if p.on_front), key=lambda point: (point[0], -point[1])
     )
     figure.add_trace(
         go.Scatter(
-            x=[x for x, _ in front], y=[y for _, y in front], mode="lines", line=dict(color="#6b7682", width=1.5, dash="dot"),
+            x=[x for x, _ in front], y=[y for _, y in front], mode="lines", line=dict(color=_FAINT, width=2, dash="dot"),
             hoverinfo="skip",
         )
     )  # fmt: skip
@@ -171,8 +177,8 @@ def pareto(findings: Findings) -> "go.Figure":
             go.Scatter(
                 x=[policy.efficiency.value],
                 y=[policy.bands.worst.value],
-                error_x={**_error([policy.efficiency]), "color": "#9aa4af", "thickness": 1, "width": 0},
-                error_y={**_error([policy.bands.worst]), "color": "#9aa4af", "thickness": 1, "width": 0},
+                error_x={**_error([policy.efficiency]), "color": _FAINT, "thickness": 1, "width": 0},
+                error_y={**_error([policy.bands.worst]), "color": _FAINT, "thickness": 1, "width": 0},
                 mode="markers+text" if few or policy.on_front or name in labelled else "markers",
                 text=[_label(name)],
                 textposition="top center",

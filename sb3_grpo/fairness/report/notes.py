@@ -51,7 +51,7 @@ def notes(findings: Findings, sources: Mapping[str, Source], facts: dict[str, st
     result |= {f"{key[:1].upper()}{key[1:]}": value for key, value in {**setting.facts, **facts}.items()}
     metrics = findings.subject.metrics
     if metrics is not None and metrics.messages:
-        result["What the records say about themselves"] = " ".join(metrics.messages)
+        result["Notes on the records"] = "; ".join(metrics.messages) + "."
     result["Versions"] = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     return result
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from sb3_grpo.fairness.inference.results import Interval
-from sb3_grpo.fairness.report.figures import COLOURS, shown_policies
+from sb3_grpo.fairness.report.figures import COLOURS, in_order, shown_policies
 from sb3_grpo.fairness.report.findings import Findings
 from sb3_grpo.fairness.report.wording import insufficient, shortened
 
@@ -70,7 +70,7 @@ def _bars(axes: Axes, findings: Findings, names: list[str]) -> None:
 
 
 def _front(axes: Axes, findings: Findings) -> None:
-    for place, policy in enumerate(findings.policies.values()):
+    for place, policy in enumerate(findings.policies[name] for name in in_order(findings)):
         x, y = policy.efficiency.value, policy.bands.worst.value
         if not np.isfinite(x + y):
             continue

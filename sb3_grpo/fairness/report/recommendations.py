@@ -1,7 +1,7 @@
 """What to look at next: at most five sentences, each from a rule on the records that stands beside it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -90,7 +90,7 @@ def _lever(findings: Findings, levers: Sequence[Lever], scale: Scale) -> Recomme
         text = f"Of the {len(levers)} levers tried, \u201c{best.name}\u201d helps the worst-off group most: {change}."
     else:
         text = (
-            f"None of the {len(levers)} levers tried is shown to help the worst-off group; the largest change is that of "
+            f"No lever of the {len(levers)} tried is shown to help the worst-off group; the largest change is that of "
             f"\u201c{best.name}\u201d: {change}."
         )
     return Recommendation("Best lever", text, rule)
@@ -139,12 +139,17 @@ def longest_waits(source: Source, seed: int) -> list[tuple[str, Interval, Interv
     sums = numbers.groupby([kept["episode"], classes]).sum().unstack(fill_value=0.0)
     n, wait, target = (sums[name][names].to_numpy(dtype=np.float64) for name in ("n", "wait", "target"))
     each = np.eye(len(names))
-    means = band(ratio_draws(wait, n, resampler(seed)), each)
+    means = _at_least_zero(band(ratio_draws(wait, n, resampler(seed)), each))
     ratios = [Interval(np.nan, np.nan, np.nan, EPISODE, len(n), "none")] * len(names)
     if has_target:
-        ratios = band(ratio_draws(wait, target, resampler(seed)), each)
+        ratios = _at_least_zero(band(ratio_draws(wait, target, resampler(seed)), each))
     rows = list(zip(names, means, ratios, strict=True))
     return sorted(rows, key=lambda row: -(row[2].value if has_target else row[1].value))
+
+
+def _at_least_zero(intervals: list[Interval]) -> list[Interval]:
+    """The part of each interval where a wait can lie."""
+    return [replace(interval, low=float(np.maximum(interval.low, 0.0))) for interval in intervals]
 
 
 def _longest_wait(source: Source, seed: int) -> Recommendation | None:
