@@ -8,12 +8,14 @@ evaluate.py   report what a policy does to each group
 heuristics.py compare the rules in use today
 masks.py      count invalid actions in training with masks
 scenarios.py  print what each hospital is: load, staff, decisions per episode
+target.py     train for a promise to every group and check it; target_report.py its tables
 tune.py       tune a rule's thresholds
 ------------- --------------------------------------------------------------------------------------
 options.py    reading and checking options
 jobs.py       what runs in a worker process: train a model, evaluate a policy
 evaluation.py what evaluate and compare share; play_job.py their part in a worker process
 workers.py    the worker processes, their progress display, and how they are interrupted
+finished.py   which models of a folder are finished
 output.py     files: atomic writes, records as CSV, versions and machine
 tables.py     the comparison as a table for the terminal and for Markdown
 chart.py      the comparison as a picture
@@ -25,10 +27,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from sb3_grpo import __version__
-from sb3_grpo.cli import compare, coverage, demo, evaluate, heuristics, masks, scenarios, tune
+from sb3_grpo.cli import compare, coverage, demo, evaluate, heuristics, masks, scenarios, target, tune
 from sb3_grpo.cli.options import OneLineParser, UsageError
 
-_COMMANDS: Final = (compare, coverage, demo, evaluate, heuristics, masks, scenarios, tune)
+_COMMANDS: Final = (compare, coverage, demo, evaluate, heuristics, masks, scenarios, target, tune)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
