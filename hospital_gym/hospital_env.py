@@ -119,8 +119,8 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode: got {render_mode!r}, expected one of {self.metadata['render_modes']} or None")
-        _check_whole("episode_offset", episode_offset, 0)
-        _check_whole("episode_stride", episode_stride, 1)
+        check_whole("episode_offset", episode_offset, 0)
+        check_whole("episode_stride", episode_stride, 1)
         self.scenario = load_scenario(scenario)
         self.simulator = Simulator(self.scenario, group_by, None if arrivals is None else read_arrivals(arrivals))
         self.arrival_windows = self.simulator.arrival_windows
@@ -145,7 +145,7 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         :raises ValueError: if seed, options or the episode are not what they must be
         """
         if seed is not None:
-            _check_whole("seed", seed, 0, most=None)
+            check_whole("seed", seed, 0, most=None)
         if options is not None and not (isinstance(options, dict) and set(options) <= {"episode"}):
             raise ValueError(f"options: got {options!r}, expected None or {{'episode': number}}")
         super().reset(seed=seed)
@@ -155,7 +155,7 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         else:
             self._episode += self._stride
         if options and "episode" in options:
-            _check_whole("options['episode']", options["episode"], 0)
+            check_whole("options['episode']", options["episode"], 0)
             self._episode = int(options["episode"])
         self.simulator.reset(self._seed, self._episode)
         return self.simulator.observation.copy(), {"episode": self._episode, "action_mask": self.action_masks()}
@@ -187,11 +187,16 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
             "invalid_action": result.invalid,
         }
         if result.done:
-            info["episode_records"] = simulator.records()
-            info["episode_cost"] = simulator.counted_cost
-            info["episode_utilisation"] = simulator.utilisation()
-        reward = float(simulator.group_rewards.sum(dtype=np.float64))
-        return simulator.observation.copy(), reward, False, result.done, info
+            info.update(self.episode_items())
+        return simulator.observation.copy(), result.reward, False, result.done, info
+
+    def episode_items(self) -> dict[str, Any]:
+        """What `info` holds on the last step of an episode beside the items of every step."""
+        return {
+            "episode_records": self.simulator.records(),
+            "episode_cost": self.simulator.counted_cost,
+            "episode_utilisation": self.simulator.utilisation(),
+        }
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which actions are valid now, shape (32,)."""
@@ -225,7 +230,7 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         return None
 
 
-def _check_whole(key: str, value: Any, least: int, most: int | None = _MOST_EPISODES) -> None:
+def check_whole(key: str, value: Any, least: int, most: int | None = _MOST_EPISODES) -> None:
     """Refuse what is not a whole number in range."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < least or (most is not None and value > most):

@@ -21,4 +21,9 @@ def register_envs() -> None:
             continue
         name = environment_id.removeprefix("Hospital-").removesuffix("-v0")
         kwargs = {} if environment_id == "Hospital-v0" else {"scenario": name}
-        register(environment_id, entry_point="hospital_gym.hospital_env:HospitalEnv", kwargs=kwargs)
+        register(
+            environment_id,
+            entry_point="hospital_gym.hospital_env:HospitalEnv",
+            vector_entry_point="hospital_gym.hospital_vector_env:HospitalVectorEnv",
+            kwargs=kwargs,
+        )

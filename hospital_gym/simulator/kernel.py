@@ -110,13 +110,47 @@ def _close(hospital: Any, patients: Any, groups: Any) -> None:
 
 
 @njit
-def _report(hospital: Any, groups: Any, group_rewards: Any, group_exposure: Any) -> None:
-    """Hand out what was decided since the last report."""
+def _report(hospital: Any, groups: Any, group_rewards: Any, group_exposure: Any) -> float:
+    """Hand out what was decided since the last report; returns the reward."""
+    reward = 0.0
     for g in range(groups.shape[0]):
         group_rewards[g] = groups[g].step_benefit - groups[g].demand_share * hospital.step_cost
+        reward += float(group_rewards[g])  # what is handed out, in single precision: the parts sum to the reward
         group_exposure[g] = groups[g].step_exposure
         groups[g].step_benefit = groups[g].step_exposure = 0.0
     hospital.step_cost = 0.0
+    return reward
+
+
+@njit
+def _step(
+    h: Any,
+    c: Any,
+    patients: Any,
+    events: Any,
+    groups: Any,
+    nurses: Any,
+    changes: Any,
+    mask: Any,
+    out: Any,
+    group_rewards: Any,
+    group_exposure: Any,
+    action: int,
+) -> tuple[int, bool, float, float]:
+    """One decision with all that is reported of it; returns (group concerned, action was invalid, hours elapsed, reward)."""
+    before = h.time
+    invalid = not (0 <= action < mask.shape[0] and mask[action])
+    if invalid:
+        action = triage_action(h, c, patients, mask)
+        h.invalid += 1
+    group = _carry_out(h, c, patients, events, groups, nurses, changes, mask, action)
+    h.decisions += 1
+    if h.done == 1:
+        fill_mask(h, c, nurses, mask)
+        _close(h, patients, groups)
+    reward = _report(h, groups, group_rewards, group_exposure)
+    observe(h, c, patients, groups, nurses, mask, out)
+    return group, invalid, h.time - before, reward
 
 
 def _source_digest() -> int:
@@ -157,22 +191,66 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         group_rewards: Any,
         group_exposure: Any,
         action: int,
-    ) -> tuple[int, bool, float, int]:
-        """Take one decision; returns (group concerned, action was invalid, hours elapsed, digest of the sources)."""
-        h, c = hospitals[0], constants[0]
-        before = h.time
-        invalid = not (0 <= action < mask.shape[0] and mask[action])
-        if invalid:
-            action = triage_action(h, c, patients, mask)
-            h.invalid += 1
-        group = _carry_out(h, c, patients, events, groups, nurses, changes, mask, action)
-        h.decisions += 1
-        if h.done == 1:
-            fill_mask(h, c, nurses, mask)
-            _close(h, patients, groups)
-        _report(h, groups, group_rewards, group_exposure)
-        observe(h, c, patients, groups, nurses, mask, out)
-        return group, invalid, h.time - before, digest
+    ) -> tuple[int, bool, float, float, int]:
+        """Take one decision; returns (group concerned, action was invalid, hours elapsed, reward, digest of the sources)."""
+        group, invalid, elapsed, reward = _step(
+            hospitals[0],
+            constants[0],
+            patients,
+            events,
+            groups,
+            nurses,
+            changes,
+            mask,
+            out,
+            group_rewards,
+            group_exposure,
+            action,
+        )
+        return group, invalid, elapsed, reward, digest
+
+    @njit(cache=True, nogil=True)
+    def step_all(
+        hospitals: Any,
+        constants: Any,
+        patients: Any,
+        events: Any,
+        groups: Any,
+        nurses: Any,
+        changes: Any,
+        masks: Any,
+        out: Any,
+        group_rewards: Any,
+        group_exposure: Any,
+        concerned: Any,
+        invalid: Any,
+        elapsed: Any,
+        rewards: Any,
+        actions: Any,
+        first: int,
+        last: int,
+    ) -> int:
+        """Take one decision in each of the hospitals ``first`` to ``last - 1``; returns the digest of the sources.
+
+        The arrays are those of one hospital with a dimension in front. It touches no Python object, so threads may run it on
+        different hospitals at the same time.
+        """
+        for i in range(first, last):
+            concerned[i], invalid[i], elapsed[i], rewards[i] = _step(
+                hospitals[i],
+                constants[0],
+                patients[i],
+                events[i],
+                groups[i],
+                nurses[i],
+                changes,
+                masks[i],
+                out[i],
+                group_rewards[i],
+                group_exposure[i],
+                actions[i],
+            )
+        return digest
 
     @njit(cache=True)
     def run_triage(
@@ -191,7 +269,7 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         """The action the triage rule would take now, and the digest of the sources."""
         return triage_action(hospitals[0], constants[0], patients, mask), digest
 
-    return begin, step, run_triage, triage_choice
+    return begin, step, step_all, run_triage, triage_choice
 
 
-begin, step, run_triage, triage_choice = _compile_entry_points(_source_digest())
+begin, step, step_all, run_triage, triage_choice = _compile_entry_points(_source_digest())

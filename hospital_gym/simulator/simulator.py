@@ -32,7 +32,7 @@ from hospital_gym.simulator.layout import (
 )
 
 
-def _for_kernel(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def for_kernel(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Compiled code reads plain structured arrays (dispatch is ten times faster); uncompiled it needs fields as attributes."""
     return array.view(np.recarray) if config.DISABLE_JIT and array.dtype.names else array  # type: ignore[attr-defined]
 
@@ -56,12 +56,14 @@ class StepResult(NamedTuple):
     :param group: group of the patient it concerned, -1 if it concerned none
     :param invalid: the action was invalid and the triage rule chose instead
     :param elapsed: simulated hours until the next decision
+    :param reward: sum of ``group_rewards``, in double precision
     :param done: the horizon is reached
     """
 
     group: int
     invalid: bool
     elapsed: float
+    reward: float
     done: bool
 
 
@@ -88,8 +90,8 @@ class Simulator:
         self.group_rewards = np.zeros(n_groups, dtype=np.float32)
         self.group_exposure = np.zeros(n_groups, dtype=np.float32)
         self.seed = self.episode = -1
-        self._constants = _for_kernel(build_constants(scenario))
-        self._changes = np.asarray(scenario.capacity_changes, dtype=np.float64).reshape(-1, 4)
+        self.constants = for_kernel(build_constants(scenario))
+        self.capacity_changes = np.asarray(scenario.capacity_changes, dtype=np.float64).reshape(-1, 4)
 
     def reset(self, seed: int, episode: int = 0) -> None:
         """Begin an episode: burn in under triage and stop at the first decision.
@@ -114,15 +116,15 @@ class Simulator:
 
     def _hold(self, *state: npt.NDArray[Any]) -> None:
         """Take over the arrays that make up the state of an episode."""
-        self._hospital, self._patients, self._events, self._groups, self._nurses = (_for_kernel(a) for a in state)
+        self._hospital, self._patients, self._events, self._groups, self._nurses = (for_kernel(a) for a in state)
         self._arguments = (
             self._hospital,
-            self._constants,
+            self.constants,
             self._patients,
             self._events,
             self._groups,
             self._nurses,
-            self._changes,
+            self.capacity_changes,
             self.mask,
         )
 
@@ -131,10 +133,10 @@ class Simulator:
 
         :param action: an action number; an invalid one is replaced by the triage rule's choice
         """
-        group, invalid, elapsed, _ = kernel.step(
+        group, invalid, elapsed, reward, _ = kernel.step(
             *self._arguments, self.observation, self.group_rewards, self.group_exposure, int(action)
         )
-        return StepResult(group, invalid, elapsed, self.done)
+        return StepResult(group, invalid, elapsed, reward, self.done)
 
     def run_triage(self) -> None:
         """Play to the horizon under the triage rule, in compiled code."""
@@ -142,7 +144,7 @@ class Simulator:
 
     def triage_choice(self) -> int:
         """The action the triage rule would take now."""
-        return int(kernel.triage_choice(self._hospital, self._constants, self._patients, self.mask)[0])
+        return int(kernel.triage_choice(self._hospital, self.constants, self._patients, self.mask)[0])
 
     @property
     def state(self) -> Any:
@@ -237,7 +239,7 @@ class Simulator:
         out["wait"] = np.where(np.isnan(p["decided"]), self.time, p["decided"]) - p["arrival"] + transfer
         queue = 3 * p["age_band"] + p["severity"]
         in_bed = p["bed"] >= 0
-        out["matched"] = in_bed & (p["bed"] == self._constants["matched"][0][queue])
+        out["matched"] = in_bed & (p["bed"] == self.constants["matched"][0][queue])
         out["service_time"] = np.where(in_bed, p["stay"], np.nan)
         out["outcome"] = _outcome(p)
         window_end = self.scenario.horizon_hours - self.scenario.counted_tail
