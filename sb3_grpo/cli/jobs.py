@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch as th
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from callbacks.progress import ProgressCallback
 from sb3_grpo.cli.options import Hospital
 from sb3_grpo.cli.rules import make_rule
-from sb3_grpo.common.evaluation import EpisodeSet, Policy, evaluate_episodes
+from sb3_grpo.common.evaluation import EpisodeSet
 from sb3_grpo.common.hyperparameters import TrainingSettings
+from sb3_grpo.fairness.evaluate import play_numbers
 from sb3_grpo.fairness.players import statistics_path
 from sb3_grpo.group_robust_ppo import GroupRobustPPO
 
@@ -82,7 +82,7 @@ class EvaluateJob:
     :param hospital: where to play
     :param policy: name of a rule, or the path of a model
     :param n_episodes: number of episodes
-    :param seed: seed of the episodes, and of the actions that a model draws
+    :param seed: seed of the episodes, and of the actions that a model draws, in a stream for each episode
     :param deterministic: whether a model takes its most likely action; if not, it draws from its distribution
     """
 
@@ -106,41 +106,17 @@ class EvaluateJob:
         :raises Stopped: if the user asked to stop
         """
 
-        def progress(finished: int) -> None:
+        def progress(finished: int, total: int) -> None:
             report(finished)
             if stopped():
                 raise Stopped
 
         began = time.perf_counter()
-        if isinstance(self.policy, Path):
-            policy = load_policy(self.policy, self.hospital)
-        else:
-            env = self.hospital.make_env()
-            policy = make_rule(self.policy, env)
-        th.manual_seed(self.seed)  # a worker process has nothing else to draw
-        episodes = evaluate_episodes(
-            policy, self.hospital.make_env, self.n_episodes, self.seed, progress=progress, deterministic=self.deterministic
+        policy = self.policy if isinstance(self.policy, Path) else make_rule(self.policy, self.hospital.make_env())
+        numbers = range(self.n_episodes)
+        evaluation = play_numbers(
+            policy, str(self.policy), self.hospital.make_env, numbers, self.seed, self.deterministic, progress=progress
         )
-        return episodes, time.perf_counter() - began
-
-
-def load_policy(path: Path, hospital: Hospital) -> Policy:
-    """A saved model, together with its observation statistics if it was trained with them."""
-    model = GroupRobustPPO.load(path, device="cpu")
-    if not statistics_path(path).is_file():
-        return model
-    statistics = VecNormalize.load(str(statistics_path(path)), DummyVecEnv([hospital.make_env]))
-    return _NormalizedPolicy(model, statistics)
-
-
-class _NormalizedPolicy:
-    """A model that sees observations as it saw them in training."""
-
-    def __init__(self, model: GroupRobustPPO, statistics: VecNormalize):
-        self.model = model
-        self.statistics = statistics
-
-    def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False) -> Any:
-        """As the model's, on normalised observations."""
-        normalized = self.statistics.normalize_obs(observation)
-        return self.model.predict(normalized, state=state, episode_start=episode_start, deterministic=deterministic)
+        if evaluation.episodes is None:
+            raise ValueError(f"{self.hospital.env_id}: the environment records no patients, so nothing can be compared")
+        return evaluation.episodes, time.perf_counter() - began
