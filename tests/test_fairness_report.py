@@ -479,3 +479,14 @@ def test_wording() -> None:
     assert (listing("a"), listing("ab"), listing("abc"), listing("")) == ("a", "a and b", "a, b and c", "")
     assert (number(0.0), number(12.345), number(1e-5)) == ("0.000", "12.35", f"1e{MINUS}05")
     assert shortened("a" * 40) == "a" * 25 + "…"
+
+
+def test_what_the_guide_shows_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two episodes in the place of twenty."""
+    text = (Path(__file__).parents[1] / "docs" / "guide" / "report.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        exec(block.replace("episodes=20", "episodes=2"), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.json", "report.png", "events.csv"}
