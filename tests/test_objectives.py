@@ -114,3 +114,41 @@ def test_unknown_objective_or_parameter() -> None:
         make_objective("maximin")
     with pytest.raises(ValueError, match="'alpha'"):
         make_objective("minimax", {"alpha": 0.1})
+
+
+@pytest.mark.parametrize("forgetting", [0.5, 1.0])
+def test_without_a_floor_a_group_can_come_back(forgetting: float) -> None:
+    """The weight of the group that fares well underflows to 0."""
+    objective = Minimax(eta=1000.0, forgetting=forgetting, floor=0.0)
+    state: dict[str, np.ndarray] = {}
+    for performance in ([0.0, 3.0], [3.0, 0.0]):
+        for _ in range(20):
+            weights, state = objective(np.array(performance), state, facts(2))
+        np.testing.assert_array_equal(weights, np.array(performance) == 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [
+        ("minimax", {}),
+        ("softmin", {"temperature": 1.0}),
+        ("cvar", {"alpha": 0.8}),
+        ("gap", {"temperature": 1.0}),
+        ("gap", {"temperature": 1.0, "level_up_only": False}),
+    ],
+)
+def test_group_without_data_takes_nothing_from_the_others(name: str, kwargs: dict[str, Any]) -> None:
+    """The others count as if there were nobody else; before any data nobody is left out."""
+    objective, shares = make_objective(name, kwargs), np.array([0.7, 0.0, 0.3])
+    three, _ = objective(np.array([0.2, np.nan, 0.4]), {}, facts(3, 1.0, 0.26, shares=shares))
+    two, _ = objective(np.array([0.2, 0.4]), {}, facts(2, 1.0, 0.26, shares=shares[[0, 2]]))
+    np.testing.assert_allclose(three, [two[0], 0.0, two[1]], atol=1e-12)
+    nobody, _ = objective(np.full(3, np.nan), {}, facts(3, np.nan, np.nan))
+    np.testing.assert_allclose(nobody, 0.0 if kwargs.get("level_up_only") is False else 1 / 3, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["minimax", "softmin", "cvar"])
+def test_floor_is_for_groups_with_data(name: str) -> None:
+    facts_of_three = facts(3, 0.01, 0.3, shares=np.array([0.9, 0.0, 0.1]))
+    weights, _ = make_objective(name, {"floor": 0.3})(np.array([0.1, np.nan, 0.9]), {}, facts_of_three)
+    assert weights[1] == 0.0 and weights[2] > 0.1 - 1e-12 and weights.sum() == pytest.approx(1.0)

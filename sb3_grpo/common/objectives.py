@@ -99,7 +99,8 @@ class Objective(ABC):
 class Minimax(Objective):
     """
     Maximise the performance of the worst group: c is the weight that an adversary on the simplex gives each group
-    (see :func:`~sb3_grpo.common.objective_functions.adversary_step`). Coefficients are positive and sum to 1.
+    (see :func:`~sb3_grpo.common.objective_functions.adversary_step`). Coefficients are at least 0 and sum to 1; a
+    group without any data has 0, as in the other objectives.
 
     :param eta: Inverse temperature of the adversary, per unit of need: 0 gives uniform weights, large values the worst group
     :param forgetting: Share of the newest rollout in the adversary's log-weights, in (0, 1]
@@ -128,7 +129,9 @@ class Minimax(Objective):
         need = relative_need(performance, facts.reference, facts.scale, self.NEED_BOUND)
         weights = np.exp(adversary_step(log_weights, need, self.eta, self.forgetting))
         weights = raise_to_floor(weights, self.floor / n_groups)
-        return weights, {"log_weights": np.log(weights)}
+        # Without a floor a weight may underflow to 0, whose logarithm would keep the group there for ever
+        log_weights = np.log(np.maximum(weights, np.finfo(np.float64).tiny))
+        return _among_known(weights, performance), {"log_weights": log_weights}
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class Softmin(Objective):
     def __call__(self, performance: np.ndarray, state: ObjectiveState, facts: GroupFacts) -> tuple[np.ndarray, ObjectiveState]:
         """See :class:`Objective`."""
         weights = softmin_coefficients(relative_need(performance, facts.reference, facts.scale), self.temperature)
-        return raise_to_floor(weights, self.floor / len(weights)), {}
+        return _among_known(raise_to_floor(weights, self.floor / len(weights)), performance), {}
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ class Cvar(Objective):
     def __call__(self, performance: np.ndarray, state: ObjectiveState, facts: GroupFacts) -> tuple[np.ndarray, ObjectiveState]:
         """See :class:`Objective`."""
         weights = cvar_coefficients(relative_need(performance, facts.reference, facts.scale), facts.shares, self.alpha)
-        return raise_to_floor(weights, self.floor / len(weights)), {}
+        return _among_known(raise_to_floor(weights, self.floor / len(weights)), performance), {}
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,12 @@ class Gap(Objective):
     def __call__(self, performance: np.ndarray, state: ObjectiveState, facts: GroupFacts) -> tuple[np.ndarray, ObjectiveState]:
         """See :class:`Objective`."""
         need = relative_need(performance, facts.reference, facts.scale)
-        return gap_coefficients(need, self.temperature, self.level_up_only), {}
+        known = ~np.isnan(performance)
+        if not known.any():
+            return gap_coefficients(need, self.temperature, self.level_up_only), {}
+        coefficients = np.zeros(len(need))
+        coefficients[known] = gap_coefficients(need[known], self.temperature, self.level_up_only)
+        return coefficients, {}
 
 
 @dataclass(frozen=True)
@@ -265,6 +273,21 @@ def _check_floor(floor: Any, name: str) -> None:
 def _check_temperature(temperature: Any, name: str) -> None:
     if not is_positive(temperature):
         raise ValueError(f"`temperature` of objective {name!r} must be a positive, finite number, got {temperature!r}")
+
+
+def _among_known(weights: np.ndarray, performance: np.ndarray) -> np.ndarray:
+    """
+    A group without any data has no need that is known and no share: it would take weight from the others, and have the
+    largest in the update, where its advantage is the noise of a critic that has seen none of its rewards.
+
+    :param weights: Weights with sum 1, (G,)
+    :param performance: Performance of each group, (G,); NaN for a group without any data
+    :return: Weights with sum 1, 0 for such a group; as they are if nobody has data
+    """
+    known = ~np.isnan(performance)
+    if known.all() or not known.any():
+        return weights
+    return np.where(known, weights, 0.0) / weights[known].sum()
 
 
 def _grow(log_weights: np.ndarray, n_groups: int) -> np.ndarray:
