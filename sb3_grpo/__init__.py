@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import hospital_gym  # noqa: F401  (registers the environments)
 from sb3_grpo.common.group_assignment import GroupAssignment
+from sb3_grpo.common.vec_env import from_vector_env, make_vec_env
 from sb3_grpo.group_robust_ppo import GroupRobustMaskablePPO, GroupRobustPPO, GroupRobustRecurrentPPO
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ __all__ = [
     "GroupRobustRecurrentPPO",
     "__version__",
     "evaluate_fairness",
+    "from_vector_env",
+    "make_vec_env",
 ]
 
 

@@ -24,6 +24,7 @@ from sb3_grpo.common.group_infos import (
     check_observation,
     check_reward_split,
     check_rewards,
+    finished_infos,
     read_group_infos,
     reward_factors,
     terminal_observations,
@@ -81,6 +82,8 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         self.group_critic = group_critic
         self.discount_time = discount_time  # as given: None asks every new environment
         self.adopted_discount_time: float | bool | None = None
+        #: What ``group_names`` were, () for none: load() may overwrite them, and group_state depends on them
+        self.adopted_group_names: Sequence[str] | None = None
         self.smoothing = smoothing
         self.shrinkage = shrinkage
         self.max_weight = max_weight
@@ -153,12 +156,17 @@ class GroupRobustMixin(OnPolicyAlgorithm):
             do not reach the policy as they are
         """
         check_masks_are_raw(self.policy_class, env)
+        trained, own = self.group_state is not None, self.adopted_group_names
+        if trained and own is not None and self.group_names is not None and checked_names(self.group_names) != tuple(own):
+            known_as = tuple(own) or "none: this model was trained without names"
+            raise ValueError(f"`group_names` must be those of the model, {known_as}, got {self.group_names!r}")
         known = EnvFacts(self.group_names, self.adopted_discount_time, self.performance_scale)
         nameless = self.group_names is None and restored and self.group_state is not None
         return read_env_facts(env, known, self.discount_time, nameless)
 
     def _adopt(self, facts: EnvFacts) -> None:
         self.group_names, self.adopted_discount_time, self.performance_scale = facts
+        self.adopted_group_names = facts.group_names or ()
 
     def _choose_critic(self, restored: bool) -> None:
         """
@@ -238,7 +246,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         """Called by the parent between ``env.step()`` and ``rollout_buffer.add()``: the place to read infos."""
-        super()._update_info_buffer(infos, dones)
+        super()._update_info_buffer(*finished_infos(infos, dones))
         if self._rollout_callback is None or dones is None:
             return
         step_locals = self._rollout_callback.locals

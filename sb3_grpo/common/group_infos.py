@@ -7,11 +7,16 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
+from sb3_grpo.common.info_columns import InfoColumns
+
 #: Largest number of groups when nobody has named them: larger ids are taken for a mistake
 MAX_UNNAMED_GROUPS = 1024
 
 #: How far the sum of ``group_rewards`` may be from the reward, relative to max(1, |reward|)
 REWARD_TOLERANCE = 1e-4
+
+#: Values of one key of the infos, one for each environment
+Column = list[Any] | np.ndarray
 
 
 class GroupStep(NamedTuple):
@@ -27,7 +32,7 @@ def read_group_infos(
     infos: Sequence[dict[str, Any]], n_groups: int | None, ids_required: bool, elapsed_required: bool
 ) -> GroupStep:
     """
-    The one place where arrays are taken out of infos.
+    The one place where arrays are taken out of infos. Those that are arrays already are taken as they are.
 
     :param infos: Infos of one step, one per environment
     :param n_groups: Number of groups, None if unknown
@@ -60,8 +65,23 @@ def read_group_infos(
     )
 
 
-def _column(infos: Sequence[dict[str, Any]], key: str, required: bool, meaning: str) -> list[Any] | None:
+def finished_infos(infos: list[dict[str, Any]], dones: np.ndarray | None) -> tuple[list[dict[str, Any]], np.ndarray | None]:
+    """
+    What SB3 looks for in infos is there on the last step of an episode only; where that is certain, it need not look further.
+
+    :param infos: Infos of one step, one per environment
+    :param dones: Whether the step ended an episode, (N,)
+    :return: Infos and ``dones`` of the environments whose episode ended, or of all
+    """
+    if not isinstance(infos, InfoColumns) or dones is None:
+        return infos, dones
+    return infos.finished(), dones[dones]
+
+
+def _column(infos: Sequence[dict[str, Any]], key: str, required: bool, meaning: str) -> Column | None:
     """Values of one key; None if no info has it and it is not required."""
+    if isinstance(infos, InfoColumns) and (column := infos.column(key)) is not None:
+        return column
     try:
         return [info[key] for info in infos]
     except KeyError:
@@ -71,7 +91,7 @@ def _column(infos: Sequence[dict[str, Any]], key: str, required: bool, meaning: 
         raise ValueError(f"info[{key!r}] ({meaning}) is missing in the info of environment {missing[0]}") from None
 
 
-def _ids(column: list[Any], n_groups: int | None) -> np.ndarray:
+def _ids(column: Column, n_groups: int | None) -> np.ndarray:
     ids = np.asarray(column)
     highest = (MAX_UNNAMED_GROUPS if n_groups is None else n_groups) - 1
     if ids.dtype.kind in "iu" and ids.ndim == 1 and ids.min() >= -1 and ids.max() <= highest:
@@ -87,7 +107,7 @@ def _ids(column: list[Any], n_groups: int | None) -> np.ndarray:
     return ids.astype(np.int64)
 
 
-def _per_group(key: str, column: list[Any], n_groups: int | None) -> np.ndarray:
+def _per_group(key: str, column: Column, n_groups: int | None) -> np.ndarray:
     try:
         values = np.array(column, dtype=np.float32)
     except (ValueError, TypeError):
@@ -104,7 +124,7 @@ def _per_group(key: str, column: list[Any], n_groups: int | None) -> np.ndarray:
     return values
 
 
-def _exposure(column: list[Any], n_groups: int | None) -> np.ndarray:
+def _exposure(column: Column, n_groups: int | None) -> np.ndarray:
     if n_groups is not None:
         exposure = _per_group("group_exposure", column, n_groups)
     else:
