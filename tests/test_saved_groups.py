@@ -109,6 +109,21 @@ def test_other_groups_are_refused(kwargs: dict[str, Any], tmp_path: Path) -> Non
             model.set_env(other)
 
 
+@pytest.mark.parametrize("known", [("left", "right"), None], ids=["names", "no names"])
+def test_other_names_cannot_be_given_to_a_trained_model(known: Any, tmp_path: Path) -> None:
+    """Where neither file nor environment objects: the environment names nobody, or there is none."""
+    make(shared(names=None, keys=ID_ONLY), group_names=known, lam=0.4).learn(32).save(tmp_path / "model")
+    for names in (("right", "left"), ("left",), ("left", "right", "middle")):
+        for env in (None, shared(names=None, keys=ID_ONLY)):
+            with pytest.raises(
+                ValueError,
+                match=r"`group_names` must be those of the model, (\('left', 'right'\)|none: .*without names), got \(",
+            ):
+                GroupRobustPPO.load(tmp_path / "model", env=env, group_names=names, device="cpu")
+    same = GroupRobustPPO.load(tmp_path / "model", group_names=known, device="cpu")
+    assert same.group_names == known
+
+
 # -- VecNormalize ------------------------------------------------------------------------------------------------------
 
 
