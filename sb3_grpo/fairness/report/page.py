@@ -50,24 +50,37 @@ def render(contents: Contents) -> str:
 
     :param contents: what it is made of
     """
-    from plotly.offline import get_plotlyjs
-
     made = [(address, name, make(contents)) for address, name, make in SECTIONS]
     made = [part for part in made if part[2]]
     links = "".join(f'<li><a href="#{address}">{elements.text(name)}</a></li>' for address, name, _ in made)
-    scripts = {"plotly": get_plotlyjs(), "script": _resource("page.js")}
     found = contents.findings
     subtitle = f"{len(found.policies)} {'policies' if len(found.policies) > 1 else 'policy'}, {_count(found.n_episodes)}"
     if len(found.policies) > 1:
         subtitle += " each, the same patients for all" if found.subject.paired is not None else " each"
+    decision = _decision(contents, f'<nav aria-label="Sections"><ul>{links}</ul></nav>')
+    return compose(contents.title, subtitle, decision, "".join(content for _, _, content in made), DISCLAIMER)
+
+
+def compose(title: str, subtitle: str, decision: str, sections: str, disclaimer: str) -> str:
+    """A page of sections that are made already.
+
+    :param title: heading, as plain text
+    :param subtitle: what stands below it, as plain text
+    :param decision: the first section, as HTML
+    :param sections: the other sections, as HTML
+    :param disclaimer: the last line, as plain text
+    """
+    from plotly.offline import get_plotlyjs
+
+    scripts = {"plotly": get_plotlyjs(), "script": _resource("page.js")}
     return _PAGE.substitute(
         hashes=" ".join(f"'sha256-{_hash(content)}'" for content in scripts.values()),
-        title=elements.text(contents.title),
+        title=elements.text(title),
         subtitle=elements.text(subtitle),
         style=_resource("page.css"),
-        decision=_decision(contents, f'<nav aria-label="Sections"><ul>{links}</ul></nav>'),
-        sections="".join(content for _, _, content in made),
-        disclaimer=elements.text(DISCLAIMER),
+        decision=decision,
+        sections=sections,
+        disclaimer=elements.text(disclaimer),
         **scripts,
     )
 
