@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
@@ -99,6 +100,27 @@ def test_saved_and_loaded_continue(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.latent_groups.clusters.centers, model.latent_groups.clusters.centers)
     loaded.learn(500, reset_num_timesteps=False)
     assert loaded.latent_groups.log()["group/ari"] == 1.0
+
+
+class DrawMinibatch(BaseCallback):
+    """Looks at the rollout before the groups are found, which joins the buffer's axes."""
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        next(self.model.rollout_buffer.get(8))  # type: ignore[attr-defined]
+
+
+def test_callbacks_may_draw_minibatches() -> None:
+    plain, drawn = (
+        make(kinds(), latent_groups=latent(n_groups=2), lam=0.5, learning_rate=0.0).learn(600, callback=callback)
+        for callback in (None, DrawMinibatch())
+    )
+    assert plain.latent_groups is not None and drawn.latent_groups is not None
+    assert plain.latent_groups.clusters is not None and drawn.latent_groups.clusters is not None
+    np.testing.assert_array_equal(drawn.latent_groups.clusters.centers, plain.latent_groups.clusters.centers)
+    np.testing.assert_array_equal(drawn.group_weights(), plain.group_weights())
 
 
 def test_models_do_not_share_their_groups() -> None:

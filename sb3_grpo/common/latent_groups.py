@@ -88,7 +88,7 @@ class LatentGroups:
         Give every step of a complete rollout the group of its episode. The ids that the environments told, if any, are taken
         as known labels of whole episodes, to be compared with the clusters.
 
-        :param buffer: The buffer, before minibatches are drawn from it; its group ids, raw rewards and exposure are replaced
+        :param buffer: The buffer; its group ids, raw rewards and exposure are replaced
         :param rollout_starts: Whether each environment began the rollout with a new episode, (N,). An episode that was running
             is then dropped, and so are all if the number of environments changed
         :raises ValueError: If features are not finite, or not of the length that they had
@@ -96,7 +96,7 @@ class LatentGroups:
         kept = self._running if len(self._running) == len(rollout_starts) else [EpisodeSummary() for _ in rollout_starts]
         self._running = [EpisodeSummary() if starts else episode for starts, episode in zip(rollout_starts, kept, strict=True)]
 
-        observations = flat_observations(buffer.observations)
+        observations = _observations(buffer)
         returns, exposure = np.zeros(buffer.dones.shape), np.zeros(buffer.dones.shape)
         pieces: list[tuple[slice, int]] = []  # steps and environment of every stretch of an episode
         described: list[np.ndarray] = []
@@ -189,6 +189,14 @@ class LatentGroups:
             return
         min_size = self.min_size if self.min_size >= 1 else self.min_size * len(features)
         self.clusters, self.silhouette = choose(features, self.max_groups, min_size, self.min_silhouette, self._rng)
+
+
+def _observations(buffer: GroupBufferMixin) -> np.ndarray:
+    """(T, N, D). The first minibatch that is drawn, perhaps by a callback, joins the axes of steps and environments."""
+    if not buffer.generator_ready:
+        return flat_observations(buffer.observations)
+    joined = flat_observations(buffer.observations, leading=1)
+    return joined.reshape(buffer.n_envs, buffer.buffer_size, -1).swapaxes(0, 1)
 
 
 def _episodes(dones: np.ndarray) -> list[slice]:
