@@ -12,7 +12,7 @@ from sb3_grpo import GroupRobustPPO
 from sb3_grpo.cli import main
 from sb3_grpo.cli.options import UsageError
 from sb3_grpo.cli.target import SMOOTHING, read_target
-from sb3_grpo.cli.target_report import GroupResult, SeedResult, Target, findings, seed_result
+from sb3_grpo.cli.target_report import GroupResult, ModelResult, Target, findings, model_result
 from sb3_grpo.common.evaluation import EpisodeSet
 from sb3_grpo.fairness.inference import Estimate
 from tests.small_models import make
@@ -81,14 +81,16 @@ def test_performance_is_what_training_measures() -> None:
     model = make(lam="auto", min_benefit=0.4, max_gap=0.6).learn(32)
     episodes, shares = episode_set([[1.0, 1.6], [1.0, 2.0]], [4.0, 12.0]), np.array([0.75, 0.25])
     target = Target(dict(left=0.4, right=0.4), 0.6)
-    result = seed_result(model, 7, episodes, shares, target, np.random.default_rng(0))
+    result = model_result(model, "mine", episodes, shares, target, np.random.default_rng(0))
     left, right = result.groups
     assert (left.performance.value, right.performance.value) == pytest.approx((0.35, 0.85))
     assert (left.rate.value, right.rate.value) == pytest.approx((0.5, 0.9))
     assert (left.target, left.margin.value, right.margin.value) == pytest.approx((0.4, -0.05, 0.45))
     assert (left.rate.low, left.rate.high) == pytest.approx((0.5, 0.5)) and right.rate.low < 0.9 < right.rate.high
     assert result.efficiency.value == pytest.approx(0.6)
-    assert (result.seed, result.lam, result.largest_lam) == (7, model.current_lam(), 0.9)
+    assert (result.label, result.lam) == ("mine", model.current_lam()) and result.steady_lam is not None
+    constant = model_result(make(lam=0.3).learn(32), "constant", episodes, shares, target, np.random.default_rng(0))
+    assert (constant.lam, constant.steady_lam, constant.groups[0].margin) == (0.3, None, left.margin)
 
 
 def test_verdicts() -> None:
@@ -102,9 +104,11 @@ def test_verdicts() -> None:
 
 def test_findings_say_what_is_infeasible() -> None:
     groups = group(0.1, 0.2), group(-0.02, 0.01), group(-0.2, -0.1, infeasible=True), group(NAN, NAN)
-    counted, infeasible = findings([SeedResult(3, 0.9, 0.5, 0.9, groups, exactly(0.75))], NAMES)
+    reference = ModelResult("reference", 0.0, None, groups, exactly(0.8))
+    counted, infeasible = findings([ModelResult("seed-3", 0.9, 0.5, groups, exactly(0.75)), reference], NAMES)
     assert counted.startswith("Of 3 targets 1 are met, 1 are missed by less than the interval tells apart, and 1 are missed.")
-    assert infeasible.startswith("Seed 3: INFEASIBLE") and "for elderly: at the largest lam, 0.9" in infeasible
+    assert infeasible.startswith("seed-3: INFEASIBLE") and "for elderly: at the largest lam" in infeasible
+    assert counted.endswith("seed-3: 0.750 (0.750 to 0.750), reference: 0.800 (0.800 to 0.800).")
 
 
 def test_command_trains_reports_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,27 +125,33 @@ def test_command_trains_reports_and_goes_on(tmp_path: Path, capsys: pytest.Captu
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "Rural: every group at least 0.5, critical at least 0.99 (512 time steps)" in said and "MISSED" in said
-    names = ["settings.json", "target-0.zip", "target-16.zip", "target.json", "target.md"]
+    names = ["seed-0.zip", "seed-16.zip", "settings.json", "target.json", "target.md"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     rows = [line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + 2 * 4 and rows[2].startswith("| 0 | ") and " | pediatric | " in rows[2]
+    assert len(rows) == 2 + 2 * 4 and rows[2].startswith("| seed-0 | ") and " | pediatric | " in rows[2]
     result = json.loads((tmp_path / "out" / "target.json").read_text())
-    assert [entry["seed"] for entry in result["results"]] == [0, 16] and result["seeds"]["evaluation"] >= 2**32
+    assert [entry["model"] for entry in result["results"]] == ["seed-0", "seed-16"] and result["seeds"]["evaluation"] >= 2**32
     critical = result["results"][0]["groups"]["critical"]
     assert critical["target"] == 0.99 and critical["performance"]["value"] < critical["benefit_rate"]["value"] < 0.99
-    model = GroupRobustPPO.load(tmp_path / "out" / "target-0.zip", device="cpu")
+    model = GroupRobustPPO.load(tmp_path / "out" / "seed-0.zip", device="cpu")
     assert (model.lam, model.smoothing) == ("auto", SMOOTHING)
     assert model.min_benefit == {"pediatric": 0.5, "adult": 0.5, "elderly": 0.5, "critical": 0.99}
 
-    kept = (tmp_path / "out" / "target-0.zip").read_bytes()
-    (tmp_path / "out" / "target-16.zip").write_bytes(b"damaged")
-    assert main(words) == 0
+    kept = (tmp_path / "out" / "seed-0.zip").read_bytes()
+    (tmp_path / "out" / "seed-16.zip").write_bytes(b"damaged")
+    reference = tmp_path / "reference.zip"
+    reference.write_bytes(kept)
+    assert main([*words, "--reference", str(reference)]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "target-0.zip: finished before with these settings" in said and "target-16.zip: saved after" in said
-    assert (tmp_path / "out" / "target-0.zip").read_bytes() == kept
+    assert "seed-0.zip: finished before with these settings" in said and "seed-16.zip: saved after" in said
+    *_, again = json.loads((tmp_path / "out" / "target.json").read_text())["results"]
+    assert again["model"] == "reference" and again["groups"] == result["results"][0]["groups"]
+    assert (tmp_path / "out" / "seed-0.zip").read_bytes() == kept
 
 
 def test_command_without_target(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["target", "--steps", "512"]) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1 and "--min-benefit" in captured.err
+    assert main(["target", "--min-benefit", "0.5", "--reference", "no.zip"]) == 2
+    assert "--reference: got 'no.zip'" in capsys.readouterr().err

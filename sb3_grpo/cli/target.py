@@ -29,8 +29,8 @@ from sb3_grpo.cli.options import (
     read_hospitals,
     whole_number,
 )
-from sb3_grpo.cli.output import command_line, hospital_description, machine, versions, write_json, write_text
-from sb3_grpo.cli.target_report import HEADER, SeedResult, Target, findings, markdown, notes, plain, rows, seed_result
+from sb3_grpo.cli.output import command_line, file_hash, hospital_description, machine, versions, write_json, write_text
+from sb3_grpo.cli.target_report import HEADER, ModelResult, Target, findings, markdown, model_result, notes, plain, rows
 from sb3_grpo.cli.workers import Interrupted, Outcome, Workers
 from sb3_grpo.common.evaluation import EpisodeSet, derived_seed
 from sb3_grpo.common.hyperparameters import TrainingSettings, load_settings
@@ -41,6 +41,7 @@ SMOOTHING: Final = 0.03
 zoo's settings: with the algorithm's default, 0.1, lam would follow the workload."""
 
 _TRAIN, _EVALUATE = range(2)
+_REFERENCE: Final = "reference"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -60,6 +61,9 @@ def add_parser(subparsers: Any) -> None:
         "--steps", type=whole_number(1), default=DEFAULT_STEPS, metavar="N", help="time steps of each model (%(default)s)"
     )
     parser.add_argument("--seeds", type=whole_number(1), default=1, metavar="N", help="number of models (%(default)s)")
+    parser.add_argument(
+        "--reference", metavar="ZIP", help="a saved GroupRobustPPO to judge as well, such as ppo.zip of the command demo"
+    )
     add_run_options(parser, episodes=400)
     parser.add_argument("--out", default="runs/target", metavar="FOLDER", help="where results go (%(default)s)")
     parser.add_argument("--markdown", metavar="FILE", help="also write the tables to this file, in Markdown")
@@ -115,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
     target = read_target(args.min_benefit, args.max_gap, PUBLISHED_GROUPS)
     if args.markdown is not None:
         make_folder(str(Path(args.markdown).parent), "--markdown")
+    if args.reference is not None and not Path(args.reference).is_file():
+        raise UsageError(f"--reference: got {args.reference!r}, expected a saved model that exists")
     hospitals = read_hospitals(args)
     folder = make_folder(args.out, "--out")
     console = Console(width=None if sys.stdout.isatty() else 120)
@@ -122,19 +128,21 @@ def run(args: argparse.Namespace) -> int:
     for hospital in hospitals:
         own = folder if len(hospitals) == 1 else make_folder(str(folder / hospital.name), "--out")
         settings = load_settings(ALGORITHM, hospital.env_id, GroupRobustPPO)
-        plans.append(TargetRun(hospital, settings, target, own, args.steps, args.seeds, args.episodes, args.seed, console))
+        plan = TargetRun(hospital, settings, target, own, args.steps, args.seeds, args.episodes, args.seed, console)
+        plan.reference = None if args.reference is None else Path(args.reference)
+        plans.append(plan)
     failed = False
     try:
         with Workers(args.processes, console) as workers:
             for place, plan in enumerate(plans):
                 plan.begin(workers, place, args.fresh)
             for outcome in workers.outcomes():
-                place, seed = outcome.key
+                place, name = outcome.key
                 if outcome.error is not None:
-                    print(f"{plans[place].hospital.name}, seed {seed}: {outcome.error}", file=sys.stderr)
+                    print(f"{plans[place].hospital.name}, {name}: {outcome.error}", file=sys.stderr)
                     failed = True
                 else:
-                    plans[place].take(workers, place, seed, outcome)
+                    plans[place].take(workers, place, name, outcome)
     except Interrupted as interrupted:
         console.print("Interrupted. The same command goes on with the models that are not finished.")
         return interrupted.status
@@ -157,6 +165,8 @@ class TargetRun:
     :param n_episodes: number of evaluation episodes
     :param seed: the user's seed
     :param console: where to report
+    :param reference: a saved model that is judged as well
+    :param evaluated: what happened in the evaluation episodes, by name of the model
     """
 
     hospital: Hospital
@@ -168,12 +178,14 @@ class TargetRun:
     n_episodes: int
     seed: int
     console: Console
-    evaluated: dict[int, EpisodeSet] = field(default_factory=dict)
+    reference: Path | None = None
+    evaluated: dict[str, EpisodeSet] = field(default_factory=dict)
 
     @property
-    def seeds(self) -> list[int]:
-        """Training seeds, so far apart that no two models train in environments of the same seed."""
-        return [self.seed + k * self.settings.n_envs for k in range(self.n_seeds)]
+    def seeds(self) -> dict[str, int]:
+        """Training seed of each model, so far apart that no two train in environments of the same seed."""
+        seeds = [self.seed + k * self.settings.n_envs for k in range(self.n_seeds)]
+        return {f"seed-{seed}": seed for seed in seeds}
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -204,43 +216,49 @@ class TargetRun:
         """
         if self.hospital.replay_note is not None:
             self._say(self.hospital.replay_note)
-        for seed in self.seeds:
-            path = self.models.path(_name(seed))
-            if not fresh and self.models.has(_name(seed), self.training_record(seed)):
+        if self.reference is not None:
+            self._evaluate(workers, place, _REFERENCE, self.reference)
+        for name, seed in self.seeds.items():
+            path = self.models.path(name)
+            if not fresh and self.models.has(name, self.training_record(seed)):
                 self._say(f"{path}: finished before with these settings, used again")
-                self._evaluate(workers, place, seed)
+                self._evaluate(workers, place, name, path)
                 continue
             job = TrainJob(self.hospital, self.settings, self.changes, self.steps, seed, path)
-            workers.submit((place, seed), job, f"{self.hospital.name}: train, seed {seed}", (place, _TRAIN))
+            workers.submit((place, name), job, f"{self.hospital.name}: train {name}", (place, _TRAIN))
 
-    def take(self, workers: Workers, place: int, seed: int, outcome: Outcome) -> None:
+    def take(self, workers: Workers, place: int, name: str, outcome: Outcome) -> None:
         """Keep a job's result and submit what follows from it.
 
         :param workers: who does what follows
         :param place: as in :meth:`begin`
-        :param seed: the model's
+        :param name: the model's
         :param outcome: the job's result
         """
         if isinstance(outcome.result, float):
-            self.models.add(_name(seed), self.training_record(seed), outcome.result)
-            self._say(f"{self.models.path(_name(seed))}: saved after {outcome.result:.0f} s of training")
-            self._evaluate(workers, place, seed)
+            path = self.models.path(name)
+            self.models.add(name, self.training_record(self.seeds[name]), outcome.result)
+            self._say(f"{path}: saved after {outcome.result:.0f} s of training")
+            self._evaluate(workers, place, name, path)
         else:
-            self.evaluated[seed] = outcome.result[0]
+            self.evaluated[name] = outcome.result[0]
 
-    def _evaluate(self, workers: Workers, place: int, seed: int) -> None:
-        path = self.models.path(_name(seed))
+    def _evaluate(self, workers: Workers, place: int, name: str, path: Path) -> None:
         job = EvaluateJob(self.hospital, path, self.n_episodes, derived_seed(self.seed, "report"), deterministic=False)
-        workers.submit((place, seed), job, f"{self.hospital.name}: evaluate, seed {seed}", (place, _EVALUATE))
+        workers.submit((place, name), job, f"{self.hospital.name}: evaluate {name}", (place, _EVALUATE))
 
-    def results(self) -> list[SeedResult]:
-        """What the models reach, in order of seed."""
+    def results(self) -> list[ModelResult]:
+        """What the models reach, in order of seed, the reference last."""
         shares = Grouping(self.hospital.scenario).demand_share
+        paths = {name: self.models.path(name) for name in self.seeds}
+        if self.reference is not None:
+            paths[_REFERENCE] = self.reference
         results = []
-        for seed, episodes in sorted(self.evaluated.items()):
-            model = GroupRobustPPO.load(self.models.path(_name(seed)), device="cpu")
-            rng = np.random.default_rng(derived_seed(self.seed, "bootstrap"))
-            results.append(seed_result(model, seed, episodes, shares, self.target, rng))
+        for name, path in paths.items():
+            if name in self.evaluated:
+                model = GroupRobustPPO.load(path, device="cpu")
+                rng = np.random.default_rng(derived_seed(self.seed, "bootstrap"))
+                results.append(model_result(model, name, self.evaluated[name], shares, self.target, rng))
         return results
 
     def report(self) -> str:
@@ -267,13 +285,16 @@ class TargetRun:
                 "bootstrap": derived_seed(self.seed, "bootstrap"),
             },
             "models": self.models.entries(),
+            "reference": None
+            if self.reference is None
+            else {"file": str(self.reference), "sha256": file_hash(self.reference)},
             "results": [plain(result, names) for result in results],
             "command": command_line(),
             "versions": versions(),
             "machine": machine(),
         }
         write_json(self.folder / "target.json", description)
-        self._say(f"{self.folder}: target.md, target.json, {', '.join(f'{_name(seed)}.zip' for seed in self.evaluated)}")
+        self._say(f"{self.folder}: target.md, target.json, {', '.join(f'{name}.zip' for name in self.seeds)}")
         return text
 
     def _title(self) -> str:
@@ -282,7 +303,3 @@ class TargetRun:
     def _say(self, text: str) -> None:
         """Print one line that stays one line: paths are to be copied."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _name(seed: int) -> str:
-    return f"target-{seed}"

@@ -12,7 +12,7 @@ from sb3_grpo.fairness.inference import Estimate, bootstrap_estimates
 from sb3_grpo.fairness.metrics import FloatArray, sufficient_groups
 from sb3_grpo.group_robust_ppo import GroupRobustPPO
 
-HEADER: Final = ("seed", "lam", "group", "performance", "target", "verdict", "benefit rate")
+HEADER: Final = ("model", "lam", "group", "performance", "target", "verdict", "benefit rate")
 """Names of the table's columns."""
 
 
@@ -79,37 +79,36 @@ class GroupResult(NamedTuple):
         return f"{said}, infeasible" if self.infeasible else said
 
 
-class SeedResult(NamedTuple):
+class ModelResult(NamedTuple):
     """One trained model.
 
-    :param seed: training seed
+    :param label: what the table calls it
     :param lam: lam at the end of training
-    :param steady_lam: lam at the end of training without what answers to the newest rollouts (the integral part alone)
-    :param largest_lam: largest lam allowed
+    :param steady_lam: lam at the end of training without what answers to the newest rollouts (the integral part alone); None
+        for a model with another kind of lam
     :param groups: one per group
     :param efficiency: all benefit less all cost, per demand
     """
 
-    seed: int
+    label: str
     lam: float
-    steady_lam: float
-    largest_lam: float
+    steady_lam: float | None
     groups: tuple[GroupResult, ...]
     efficiency: Estimate
 
 
-def seed_result(
+def model_result(
     model: GroupRobustPPO,
-    seed: int,
+    label: str,
     episodes: EpisodeSet,
     cost_shares: FloatArray,
     target: Target,
     rng: np.random.Generator,
-) -> SeedResult:
+) -> ModelResult:
     """What a model reaches in episodes that it did not train on.
 
-    :param model: the model, trained with ``lam="auto"``
-    :param seed: its training seed
+    :param model: the model
+    :param label: what the table calls it
     :param episodes: what happened
     :param cost_shares: share of the cost that each group bears, (G,), sum 1
     :param target: what was promised
@@ -131,36 +130,39 @@ def seed_result(
     estimates = bootstrap_estimates(statistic, len(episodes.costs), rng)
     performances, rates, margins = (estimates[k * len(known) : (k + 1) * len(known)] for k in range(3))
     objective, state = model._objective, model.group_state
-    assert isinstance(objective, RateConstraints) and state is not None
-    steady = float(state["objective"]["integral"].sum())
+    infeasible, steady_lam = np.zeros(len(known), dtype=bool), None
+    if isinstance(objective, RateConstraints) and state is not None:
+        infeasible = objective.infeasible(state["objective"])
+        steady = float(state["objective"]["integral"].sum())
+        steady_lam = steady / (1 + steady)
     groups = tuple(
-        GroupResult(performance, performance.value - margin.value, margin, rate, bool(infeasible))
-        for performance, rate, margin, infeasible in zip(
-            performances, rates, margins, objective.infeasible(state["objective"]), strict=True
-        )
+        GroupResult(performance, performance.value - margin.value, margin, rate, bool(stuck))
+        for performance, rate, margin, stuck in zip(performances, rates, margins, infeasible, strict=True)
     )
-    return SeedResult(seed, model.current_lam(), steady / (1 + steady), objective.max_lam, groups, estimates[-1])
+    return ModelResult(label, model.current_lam(), steady_lam, groups, estimates[-1])
 
 
-def findings(results: Sequence[SeedResult], names: Sequence[str]) -> list[str]:
+def findings(results: Sequence[ModelResult], names: Sequence[str]) -> list[str]:
     """What the table says, in sentences.
 
     :param results: the models
     :param names: names of the groups
     """
-    all_groups = [group for result in results for group in result.groups if not np.isnan(group.margin.value)]
+    trained = [result for result in results if result.steady_lam is not None]
+    all_groups = [group for result in trained for group in result.groups if not np.isnan(group.margin.value)]
     met = sum(group.margin.value >= 0 for group in all_groups)
     missed = sum(group.margin.high < 0 for group in all_groups)
+    efficiencies = ", ".join(f"{result.label}: {_estimate(result.efficiency)}" for result in results)
     lines = [
         f"Of {len(all_groups)} targets {met} are met, {len(all_groups) - met - missed} are missed by less than the interval "
-        f"tells apart, and {missed} are missed. Efficiency: {', '.join(_estimate(result.efficiency) for result in results)}."
+        f"tells apart, and {missed} are missed. Efficiency, all benefit less all cost per demand: {efficiencies}."
     ]
-    for result in results:
+    for result in trained:
         stuck = [name for name, group in zip(names, result.groups, strict=True) if group.infeasible]
         if stuck:
             lines.append(
-                f"Seed {result.seed}: INFEASIBLE, as far as training can tell, for {', '.join(stuck)}: at the largest lam, "
-                f"{result.largest_lam:g}, they came no nearer to their target. Lower --min-benefit or raise --max-gap."
+                f"{result.label}: INFEASIBLE, as far as training can tell, for {', '.join(stuck)}: at the largest lam they "
+                "came no nearer to their target. Lower --min-benefit or raise --max-gap."
             )
     return lines
 
@@ -179,7 +181,7 @@ def notes(n_episodes: int) -> list[str]:
     ]
 
 
-def markdown(results: Sequence[SeedResult], names: Sequence[str], n_episodes: int) -> str:
+def markdown(results: Sequence[ModelResult], names: Sequence[str], n_episodes: int) -> str:
     """The table and what it says, in Markdown.
 
     :param results: the models
@@ -192,14 +194,15 @@ def markdown(results: Sequence[SeedResult], names: Sequence[str], n_episodes: in
     return "\n".join([*lines, "", "\n\n".join(sentences), ""])
 
 
-def rows(results: Sequence[SeedResult], names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def rows(results: Sequence[ModelResult], names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The table's rows, one for each model and group, with the columns of :data:`HEADER`.
 
     :param results: the models
     :param names: names of the groups
     """
     for result in results:
-        first = str(result.seed), f"{result.lam:.2f} ({result.steady_lam:.2f})"
+        steady = "" if result.steady_lam is None else f" ({result.steady_lam:.2f})"
+        first = result.label, f"{result.lam:.2f}{steady}"
         for name, group in zip(names, result.groups, strict=True):
             target = "" if np.isnan(group.target) else f"{group.target:.3f}"
             yield (*first, name, _estimate(group.performance), target, group.verdict, _estimate(group.rate))
@@ -214,7 +217,7 @@ def _estimate(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
-def plain(result: SeedResult, names: Sequence[str]) -> dict[str, Any]:
+def plain(result: ModelResult, names: Sequence[str]) -> dict[str, Any]:
     """A result as JSON can hold it; a number that does not exist is None.
 
     :param result: one model
@@ -233,7 +236,7 @@ def plain(result: SeedResult, names: Sequence[str]) -> dict[str, Any]:
     }
     efficiency = _limits(result.efficiency)
     return {
-        "seed": result.seed,
+        "model": result.label,
         "lam": result.lam,
         "steady_lam": result.steady_lam,
         "groups": groups,
