@@ -4,6 +4,7 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -21,7 +22,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecFrameStack,
 
 from hospital_gym.scenarios import RURAL
 from sb3_grpo import GroupRobustMaskablePPO, GroupRobustPPO, from_vector_env, make_vec_env
+from sb3_grpo.cli.jobs import TrainJob
+from sb3_grpo.cli.options import Hospital
 from sb3_grpo.common.group_infos import read_group_infos
+from sb3_grpo.common.hyperparameters import load_settings
 from sb3_grpo.common.info_columns import InfoColumns
 from sb3_grpo.common.vec_env import GymnasiumVecEnv
 from tests.test_hospital_vector_env import assert_same_infos, some_actions
@@ -297,7 +301,7 @@ def test_pictures_and_evaluation() -> None:
     assert means[0] == means[1]
 
 
-def test_what_needs_single_environments_is_sb3s(tmp_path: Any) -> None:
+def test_what_needs_single_environments_is_sb3s(tmp_path: Path) -> None:
     for venv in (
         make_vec_env("CartPole-v1", n_envs=2, seed=0),  # its vector environment begins episodes one step late
         make_vec_env("Pendulum-v1"),
@@ -319,3 +323,20 @@ def test_off_policy_algorithms() -> None:
     model = DQN("MlpPolicy", hospitals(2), learning_starts=50, buffer_size=500, device="cpu", policy_kwargs=dict(net_arch=[8]))
     model.learn(200)
     assert model.replay_buffer is not None and model.replay_buffer.timeouts[:100].sum() == model._episode_num > 0
+
+
+def test_the_demo_trains_the_same_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hospital = Hospital("Rural", "Hospital-Rural-v0", RURAL, None, None)
+    settings = load_settings("group_robust_ppo", "Hospital-Rural-v0", GroupRobustPPO)
+    changes = {"n_epochs": 1, "policy_kwargs": {"net_arch": [8]}}
+    models = []
+    for name in ("vector", "single"):
+        path = tmp_path / f"{name}.zip"
+        TrainJob(hospital, settings, changes, 2 * settings.n_envs * settings.algorithm["n_steps"], 0, path).run(
+            report=lambda done: None, stopped=lambda: False
+        )
+        models.append(GroupRobustPPO.load(path))
+        monkeypatch.setattr("sb3_grpo.cli.jobs.make_vec_env", env_util.make_vec_env)
+    for one, other in zip(models[0].policy.parameters(), models[1].policy.parameters(), strict=True):
+        assert th.equal(one, other)
+    assert np.array_equal(models[0].group_weights(), models[1].group_weights())

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecNormalize
 
 from callbacks.progress import ProgressCallback
 from sb3_grpo.cli.options import Hospital
 from sb3_grpo.cli.rules import make_rule
 from sb3_grpo.common.evaluation import EpisodeSet
 from sb3_grpo.common.hyperparameters import TrainingSettings
+from sb3_grpo.common.vec_env import make_vec_env
 from sb3_grpo.fairness.evaluate import play_numbers
 from sb3_grpo.fairness.players import statistics_path
 from sb3_grpo.group_robust_ppo import GroupRobustPPO
@@ -57,7 +57,7 @@ class TrainJob:
         :raises Stopped: if the user asked to stop
         """
         began = time.perf_counter()
-        venv: VecEnv = make_vec_env(self.hospital.make_env, n_envs=self.settings.n_envs, seed=self.seed)
+        venv = make_vec_env(self.hospital.env_id, self.settings.n_envs, self.seed, env_kwargs=self.hospital.env_kwargs)
         if self.settings.normalize is not None:
             venv = VecNormalize(venv, gamma=self.settings.algorithm.get("gamma", 0.99), **self.settings.normalize)
         arguments = {**self.settings.arguments(), **self.changes}
