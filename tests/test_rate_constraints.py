@@ -276,6 +276,8 @@ def test_infeasible_target_is_reported_once_until_it_was_met() -> None:
     counts = [objective.log(state)["group/infeasible"] for state in states]
     assert counts[said[0][0] - 1 : said[0][0] + 1] == [0, 1]
     assert counts[39:42] == [1, 0, 0] and counts[-1] == 1
+    nearer = follow(objective, [[0.9, 0.0]] * 20 + [[0.9, 0.2]] * 20, facts(scale=0.05))  # but still far
+    assert len([text for text in warnings_of(objective, nearer) if text is not None]) == 1
 
 
 def test_training_that_still_comes_nearer_is_not_infeasible() -> None:
