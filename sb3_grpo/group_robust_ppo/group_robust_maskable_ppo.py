@@ -50,7 +50,7 @@ class GroupRobustMaskablePPO(GroupRobustMixin, MaskablePPO):  # type: ignore[mis
     :param rollout_buffer_kwargs: Keyword arguments to pass to the rollout buffer on creation
     :param target_kl: Limit the KL divergence between updates. By default, there is no limit on the kl div.
     :param lam: Trade-off in [0, 1] between the average (0: PPO) and the objective (1). A number, a schedule (function of the
-        current progress remaining), or a string as in RL Zoo: ``"lin_0.3"`` falls linearly from 0.3 to 0
+        current progress remaining), or a string as in RL Zoo: ``"lin_0.3"`` falls linearly from 0.3 to 0;
         ``"auto"``: the smallest lam under which the targets ``min_benefit`` and ``max_gap`` are met
     :param min_benefit: With ``lam="auto"``: least performance of every group, one number or a dict by name
     :param max_gap: With ``lam="auto"``: largest distance of a group's performance to the best group's

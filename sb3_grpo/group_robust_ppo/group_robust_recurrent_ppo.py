@@ -52,7 +52,7 @@ class GroupRobustRecurrentPPO(GroupRobustMixin, RecurrentPPO):
     :param sde_sample_freq: Sample a new noise matrix every n steps when using gSDE (-1: only at the beginning of the rollout)
     :param target_kl: Limit the KL divergence between updates. By default, there is no limit on the kl div.
     :param lam: Trade-off in [0, 1] between the average (0: PPO) and the objective (1). A number, a schedule (function of the
-        current progress remaining), or a string as in RL Zoo: ``"lin_0.3"`` falls linearly from 0.3 to 0
+        current progress remaining), or a string as in RL Zoo: ``"lin_0.3"`` falls linearly from 0.3 to 0;
         ``"auto"``: the smallest lam under which the targets ``min_benefit`` and ``max_gap`` are met
     :param min_benefit: With ``lam="auto"``: least performance of every group, one number or a dict by name
     :param max_gap: With ``lam="auto"``: largest distance of a group's performance to the best group's
