@@ -90,7 +90,7 @@ def test_of_models_and_rules() -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match="`group_names` are unknown"):
         measured_performance(Always(0), shared(keys=ID_ONLY, names=None), n_episodes=1)
-    with pytest.raises(ValueError, match="`n_episodes` must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="`n_episodes` must be a whole number, at least 1, got 0"):
         measured_performance(Always(0), shared(), n_episodes=0)
     with pytest.raises(ValueError, match=r"the groups \['third'\] were never exposed in 2 episodes"):
         env = shared(keys=ID_ONLY, names=None)

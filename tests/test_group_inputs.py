@@ -9,9 +9,9 @@ import pytest
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from sb3_grpo import GroupRobustPPO
+from sb3_grpo import GroupAssignment, GroupRobustPPO
 from tests.small_models import ID_ONLY, SMALL, make, shared
-from tests.toy_envs import BanditVecEnv, DictEnv, SharedEnv
+from tests.toy_envs import GROUP_NAMES, BanditVecEnv, DictEnv, SharedEnv
 
 
 def spoil(env: VecEnv, index: int, **items: Any) -> VecEnv:
@@ -223,3 +223,22 @@ def test_no_infos_are_skipped() -> None:
         make(env, lam=0.5).learn(32)
         with pytest.raises(ValueError, match=r"infos of a step are empty, but because of `discount_time`.*info\['elapsed'\]"):
             make(env, lam=0.5, discount_time=2.0).learn(32)
+
+
+@pytest.mark.parametrize("names", [GROUP_NAMES, None])
+def test_no_exposure_is_said(names: Any) -> None:
+    """A time limit around GroupAssignment ends episodes that the wrapper takes for unfinished."""
+
+    def environment() -> gym.Env:
+        inner = GroupAssignment(SharedEnv(length=100, keys=()), lambda *_: 1, group_names=names)
+        return gym.wrappers.TimeLimit(inner, 5)
+
+    with pytest.warns(UserWarning, match="no group was exposed .* put TimeLimit inside"):
+        make(make_vec_env(environment, n_envs=2), lam=0.3).learn(32)
+    make(make_vec_env(environment, n_envs=2), lam=0.0).learn(32)
+
+
+def test_steps_of_no_group_are_said() -> None:
+    env = spoil(spoil(shared(keys=(), names=None), 0, group_id=-1), 1, group_id=-1)
+    with pytest.warns(UserWarning, match="no group was exposed"):
+        make(env, lam=0.3).learn(32)

@@ -78,8 +78,8 @@ def measured_performance(
     :raises ValueError: If nobody names the groups, a group was never exposed in these episodes, ``n_episodes`` is below 1, or
         an info lacks what is needed
     """
-    if n_episodes < 1:
-        raise ValueError(f"`n_episodes` must be at least 1, got {n_episodes!r}")
+    if isinstance(n_episodes, bool) or not isinstance(n_episodes, int) or n_episodes < 1:
+        raise ValueError(f"`n_episodes` must be a whole number, at least 1, got {n_episodes!r}")
     own = isinstance(env, str)
     vec_env = make_vec_env(env, n_envs=16) if isinstance(env, str) else env
     if not isinstance(vec_env, VecEnv):

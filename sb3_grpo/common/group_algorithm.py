@@ -316,6 +316,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         n_known = 0 if self.group_state is None else len(self.group_state["coefficients"])
         n_groups = max(n_known, int(buffer.group_ids.max()) + 1) if self.group_names is None else len(self.group_names)
         if n_groups == 0:
+            self._warn_without_exposure()
             return
         before = {} if self.group_state is None else self.group_state["objective"]
         settings = GroupSettings(self._objective, self.smoothing, self.shrinkage, self.performance_scale, self._baseline)
@@ -323,13 +324,27 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         names = self.group_names or [str(group) for group in range(n_groups)]
         if message := self._objective.warning(before, self.group_state["objective"], names):
             warnings.warn(message, stacklevel=2)
+        if not self.group_state["performance"]["exposure"].any():
+            self._warn_without_exposure()
+
+    def _warn_without_exposure(self) -> None:
+        """Without exposure no group has a performance, and all weigh 1: training would be the parent's without a word."""
+        expected = self.latent_groups is None and not is_always_zero(self.lam_schedule)
+        if expected and self.rollout_buffer.dones.any():
+            warnings.warn(
+                "Episodes have ended, but no group was exposed to anything: every weight stays 1, whatever `lam` is. A step "
+                "needs info['group_id'] >= 0 if it concerns a group, and info['group_exposure'] > 0 where the fate of a unit "
+                "is decided (GroupAssignment must be the outermost wrapper that ends episodes: put TimeLimit inside)",
+                stacklevel=2,
+            )
 
     def current_lam(self) -> float:
         """
         :return: lam at the current progress of training; with lam="auto" as the newest rollout left it
         """
         if self.lam == "auto":
-            return 0.0 if self.group_state is None else self._objective.lam(self.group_state["objective"])
+            state = None if self.group_state is None else self.group_state["objective"]
+            return self._objective.lam(state) if state else 0.0
         return evaluate_lam(self.lam_schedule, self._current_progress_remaining)
 
     def group_weights(self) -> np.ndarray | None:

@@ -54,7 +54,8 @@ class GroupRobustPPO(GroupRobustMixin, PPO):
     :param lam: Trade-off in [0, 1] between the average (0: PPO) and the objective (1). A number, a schedule (function of the
         current progress remaining), or a string as in RL Zoo: ``"lin_0.3"`` falls linearly from 0.3 to 0;
         ``"auto"``: the smallest lam under which the targets ``min_benefit`` and ``max_gap`` are met
-    :param min_benefit: With ``lam="auto"``: least performance of every group, one number or a dict by name
+    :param min_benefit: With ``lam="auto"``: least performance of every group, one number or a dict by name. Performance is
+        reward per exposure: in a hospital the benefit rate less the group's share of the cost
     :param max_gap: With ``lam="auto"``: largest distance of a group's performance to the best group's
     :param objective: What the groups' performance is judged by: ``"minimax"`` (the worst group), ``"cvar"`` (the worst-off
         share of the population), ``"softmin"``, ``"gap"`` (raises the worst groups; see its ``level_up_only``), ``"max_loss"``
