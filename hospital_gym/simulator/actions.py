@@ -15,7 +15,6 @@ from hospital_gym.simulator.layout import (
     IN_BED,
     N_BEDS,
     N_CLASSES,
-    N_SKILLS,
     OVERTIME,
     SURGE_BLOCK,
     TRANSFER,
@@ -39,18 +38,17 @@ def nurses_present(hospital: Any, constants: Any, nurses: Any, skill: int) -> fl
 
 
 @njit
-def staff_margin(hospital: Any, constants: Any, nurses: Any, stretch: float, margin: Any) -> None:
-    """Nurses to spare in three nested sums, written to ``margin`` by the least skill counted.
+def staff_margin(hospital: Any, constants: Any, nurses: Any, stretch: float) -> tuple[float, float, float]:
+    """Nurses to spare in three nested sums, by the least skill counted.
 
     Skills are nested, so a roster suffices exactly if the critical need fits the critical nurses, critical and paediatric
-    need fit those two skills, and all need fits all nurses; ``margin[skill]`` belongs to the sum from ``skill`` upwards.
+    need fit those two skills, and all need fits all nurses; the entry of a skill belongs to the sum from it upwards.
     """
     need_factor = constants.shift_need[(hospital.shift + 2) % 3]
-    total = 0.0
-    for k in range(N_SKILLS):
-        skill = N_SKILLS - 1 - k
-        total += stretch * nurses_present(hospital, constants, nurses, skill) - need_factor * hospital.care[skill]
-        margin[skill] = total
+    from_critical = 0.0 + (stretch * nurses_present(hospital, constants, nurses, 2) - need_factor * hospital.care[2])
+    from_child = from_critical + (stretch * nurses_present(hospital, constants, nurses, 1) - need_factor * hospital.care[1])
+    of_all = from_child + (stretch * nurses_present(hospital, constants, nurses, 0) - need_factor * hospital.care[0])
+    return of_all, from_child, from_critical
 
 
 @njit
@@ -75,46 +73,50 @@ def fill_mask(hospital: Any, constants: Any, nurses: Any, mask: Any) -> bool:
         mask[WAIT] = True
         return False
     need_factor = constants.shift_need[(hospital.shift + 2) % 3]
-    margin, stretched = np.empty(N_SKILLS), np.empty(N_SKILLS)
-    staff_margin(hospital, constants, nurses, 1.0, margin)
-    staff_margin(hospital, constants, nurses, constants.stretch, stretched)
+    margin = staff_margin(hospital, constants, nurses, 1.0)
+    stretched = staff_margin(hospital, constants, nurses, constants.stretch)
     can_transfer = hospital.slots >= 1.0 and hospital.budget >= constants.transfer_price
     staff_blocks = False
-    wanted, admissible = np.zeros(N_BEDS, np.int64), np.zeros(N_BEDS, np.bool_)
+    wanted, admissible = 0, 0  # bit k: bed type k
+    any_valid = False
     for queue in range(N_CLASSES):
         if hospital.queue_count[queue] == 0:
             continue
         critical = queue % 3 == CRITICAL
         bed, other = constants.matched[queue], constants.alternative[queue]
-        wanted[bed] += 1
+        wanted |= 1 << bed
         equipped = not critical or hospital.equipment_used < hospital.equipment
         staffed = _staffed(constants, need_factor, queue, stretched if critical else margin)
         free = hospital.occupied[bed] < hospital.capacity[bed]
         mask[ADMIT + queue] = free and equipped and staffed
         mask[ALTERNATIVE + queue] = hospital.occupied[other] < hospital.capacity[other] and equipped and staffed
         mask[TRANSFER + queue] = can_transfer and not mask[ADMIT + queue]
-        admissible[bed] |= mask[ADMIT + queue]
+        if mask[ADMIT + queue]:
+            admissible |= 1 << bed
+        any_valid |= mask[ADMIT + queue] or mask[ALTERNATIVE + queue] or mask[TRANSFER + queue]
         staff_blocks |= free and equipped and not staffed
     mask[OVERTIME] = staff_blocks and hospital.overtime_until <= hospital.time and hospital.budget >= constants.overtime_price
+    any_valid |= mask[OVERTIME]
     mask[WAIT] = True
     for bed in range(N_BEDS):
         full = hospital.occupied[bed] >= hospital.capacity[bed]
         ordered = hospital.block_opens[bed] < np.inf or hospital.block_open[bed] == 1
         mask[SURGE_BLOCK + bed] = (
             full
-            and wanted[bed] > 0
+            and (wanted >> bed) & 1 == 1
             and not ordered
             and constants.block_beds[bed] > 0
             and hospital.budget >= constants.block_price[bed]
         )
-        if not admissible[bed]:
+        any_valid |= mask[SURGE_BLOCK + bed]
+        if (admissible >> bed) & 1 == 0:
             hospital.hold_since[bed] = np.nan
         else:
             held = 0.0 if np.isnan(hospital.hold_since[bed]) else hospital.time - hospital.hold_since[bed]
             free_beds = hospital.capacity[bed] - hospital.occupied[bed]
             if free_beds > constants.wait_reserve or held >= constants.wait_limit - _SAME_INSTANT:
                 mask[WAIT] = False
-    return bool(np.any(mask[:WAIT]))
+    return any_valid
 
 
 @njit

@@ -5,6 +5,7 @@ Each source of randomness has its own stream. A patient's attributes and clocks 
 of the same length, so a change to one distribution of a scenario leaves everything else about every patient as it was.
 """
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from hospital_gym.simulator.layout import IN_BED, N_BEDS, PATIENT, SHIFT_HOURS, 
 _STREAMS: Final = ("arrivals", "patients", "staff", "equipment", "start")
 _ROW: Final = 13
 """Uniform numbers of one patient: age band, age, sex, quintile, severity, stay, 3 stages, 3 patiences, success."""
+_MOST_SCENARIOS: Final = 32
+"""Of so many hospitals what every episode needs is kept."""
 _AGE_LIMITS: Final = np.array([0.0, 18.0, 65.0, 96.0])
 """Limits of the age bands in years; ages are uniform within a band (the upper end of the last one is assumed)."""
 
@@ -83,15 +86,11 @@ def draw_episode(
     start, n_hours = episode_hours(scenario)
     replay = None
     if arrivals is None:
-        ramp = scenario.ramp or None
-        rates = hourly_rates(scenario.requests_per_day, scenario.profile, ramp, start_hour=start, n_hours=n_hours)
-        times = draw_arrival_times(rates, scenario.day_effect_cv, streams["arrivals"], start)
+        times = draw_arrival_times(_rates(scenario), scenario.day_effect_cv, streams["arrivals"], start)
     else:
         replay = replay_window(arrivals, start, n_hours, streams["arrivals"], episode)
         times = replay.times
     inside = times >= -scenario.burn_in_hours
-    patients = np.zeros(int(inside.sum()), dtype=PATIENT)
-    patients["arrival"] = times[inside]
     uniform = streams["patients"].random((len(times), _ROW))[inside]
     attributes = _attributes(scenario, uniform)
     if replay is not None:
@@ -99,17 +98,29 @@ def draw_episode(
             recorded = getattr(replay, name)[inside]
             attributes[name] = np.where(recorded >= 0, recorded, attributes[name])  # NaN and -1 stand for not recorded
         attributes["age_band"] = np.searchsorted(_AGE_LIMITS[1:3], attributes["age"], side="right")
-    _fill(scenario, grouping, patients, attributes, uniform)
+    beds, before, of_those, stays = _in_beds(scenario, streams["start"])
+    patients = np.zeros(len(beds) + len(uniform), dtype=PATIENT)
+    both = {name: np.concatenate([of_those[name], attributes[name]]) for name in attributes}
+    _fill(scenario, grouping, patients, both, np.concatenate([before, uniform]))
+    in_beds, arriving = patients[: len(beds)], patients[len(beds) :]
+    in_beds["status"], in_beds["bed"], in_beds["arrival"] = IN_BED, beds, -scenario.burn_in_hours
+    in_beds["stay"] = stays
+    arriving["arrival"] = times[inside]
     if replay is not None:
         hours = replay.service_hours[inside]
-        patients["service_hours"] = np.where(np.isnan(hours)[:, None], patients["service_hours"], hours[:, None])
+        arriving["service_hours"] = np.where(np.isnan(hours)[:, None], arriving["service_hours"], hours[:, None])
     maintained = scenario.maintenance_hours > 0 and scenario.equipment_in_maintenance < scenario.equipment
     first = -scenario.burn_in_hours + float(streams["equipment"].random()) * scenario.maintenance_every
-    return Draws(
-        np.concatenate([_in_beds(scenario, grouping, streams["start"]), patients]),
-        _nurses_present(scenario, streams["staff"]),
-        first if maintained else np.inf,
-    )
+    return Draws(patients, _nurses_present(scenario, streams["staff"]), first if maintained else np.inf)
+
+
+@lru_cache(maxsize=_MOST_SCENARIOS)
+def _rates(scenario: Scenario) -> npt.NDArray[np.float64]:
+    """Expected arrivals in each hour of an episode; not to be written to."""
+    start, n_hours = episode_hours(scenario)
+    rates = hourly_rates(scenario.requests_per_day, scenario.profile, scenario.ramp or None, start_hour=start, n_hours=n_hours)
+    rates.flags.writeable = False
+    return rates
 
 
 def _choose(shares: npt.ArrayLike, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -118,15 +129,18 @@ def _choose(shares: npt.ArrayLike, uniform: npt.NDArray[np.float64]) -> npt.NDAr
     return np.minimum(np.searchsorted(limits / limits[-1], uniform, side="right"), len(limits) - 1)
 
 
-def _attributes(scenario: Scenario, uniform: npt.NDArray[np.float64]) -> dict[str, npt.NDArray]:
-    age_band = _choose(scenario.age_mix, uniform[:, 0])
+def _attributes(
+    scenario: Scenario, uniform: npt.NDArray[np.float64], kind: npt.NDArray[np.int64] | None = None
+) -> dict[str, npt.NDArray]:
+    """Attributes of patients, drawn, or but for age band and severity if ``kind`` is their class already."""
+    age_band, severity = np.divmod(kind, 3) if kind is not None else (_choose(scenario.age_mix, uniform[:, 0]), None)
     low, high = _AGE_LIMITS[age_band], _AGE_LIMITS[age_band + 1]
     return {
         "age_band": age_band,
         "age": low + (high - low) * uniform[:, 1],
         "sex": (uniform[:, 2] < scenario.male_share).astype(np.int64),
         "quintile": 1 + np.minimum((5 * uniform[:, 3]).astype(np.int64), 4),
-        "severity": _choose(scenario.severity_mix, uniform[:, 4]),
+        "severity": _choose(scenario.severity_mix, uniform[:, 4]) if severity is None else severity,
     }
 
 
@@ -171,39 +185,41 @@ def _fill(
     patients["bed"] = -1
 
 
-def _in_beds(scenario: Scenario, grouping: Grouping, rng: np.random.Generator) -> npt.NDArray[np.void]:
-    """Patients in matched beds at the start, with what is left of stays that an observer meets in proportion to their length.
-
-    The occupancy of a bed type is its offered load, at most ``start_occupancy_cap``. The stay met at a random moment has the
-    density x f(x) / mean; of it a uniform share is left. For a log-normal f that stay is log-normal with mu + sigma^2.
-    """
-    uniform = rng.random((sum(scenario.beds), 3 + _ROW))  # the same number of draws whatever the load
+@lru_cache(maxsize=_MOST_SCENARIOS)
+def _taken_at_start(scenario: Scenario) -> tuple[npt.NDArray[np.int64], tuple[npt.NDArray[np.float64], ...]]:
+    """How many beds of each type are taken at the start, and the shares of the classes among those in them."""
     factor = 1.0
     if scenario.ramp:
         days, factors = np.transpose(scenario.ramp)
         factor = float(np.interp(-scenario.burn_in_hours / 24.0, days, factors))
     load = np.minimum(scenario.offered_load * factor, scenario.start_occupancy_cap)
-    bed_days = scenario.class_mix * np.asarray(scenario.mean_stay_days)
-    parts, first = [], 0
-    for bed in range(N_BEDS):
-        n = round(float(load[bed]) * scenario.beds[bed])
-        rows = uniform[first : first + n]
-        first += scenario.beds[bed]
-        if n == 0:
-            continue
-        kind = _choose(np.where(matched_beds() == bed, bed_days.ravel(), 0.0), rows[:, 0])
-        attributes = _attributes(scenario, rows[:, 3:])
-        attributes["age_band"], attributes["severity"] = np.divmod(kind, 3)
-        low, high = _AGE_LIMITS[attributes["age_band"]], _AGE_LIMITS[attributes["age_band"] + 1]
-        attributes["age"] = low + (high - low) * rows[:, 4]
-        part = np.zeros(n, dtype=PATIENT)
-        _fill(scenario, grouping, part, attributes, rows[:, 3:])
-        part["stay"] = rows[:, 1] * _stay_met(scenario, attributes["age_band"], attributes["severity"], rows[:, 2])
-        if scenario.service_law == "exponential":  # memoryless: what is left is exponential again
-            part["stay"] = service_hours(scenario, attributes["age_band"], rows[:, 2])[np.arange(n), attributes["severity"]]
-        part["status"], part["bed"], part["arrival"] = IN_BED, bed, -scenario.burn_in_hours
-        parts.append(part)
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=PATIENT)
+    taken = np.array([round(float(load[bed]) * scenario.beds[bed]) for bed in range(N_BEDS)])
+    bed_days = (scenario.class_mix * np.asarray(scenario.mean_stay_days)).ravel()
+    return taken, tuple(np.where(matched_beds() == bed, bed_days, 0.0) for bed in range(N_BEDS))
+
+
+def _in_beds(
+    scenario: Scenario, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], dict[str, npt.NDArray], npt.NDArray[np.float64]]:
+    """Patients in matched beds at the start, with what is left of stays that an observer meets in proportion to their length.
+
+    The occupancy of a bed type is its offered load, at most ``start_occupancy_cap``. The stay met at a random moment has the
+    density x f(x) / mean; of it a uniform share is left. For a log-normal f that stay is log-normal with mu + sigma^2.
+
+    :return: their beds, uniform numbers, attributes, and the hours left
+    """
+    uniform = rng.random((sum(scenario.beds), 3 + _ROW))  # the same number of draws whatever the load
+    taken, shares = _taken_at_start(scenario)
+    first = np.cumsum((0, *scenario.beds))
+    rows = np.concatenate([uniform[first[bed] : first[bed] + taken[bed]] for bed in range(N_BEDS)])
+    beds = np.repeat(np.arange(N_BEDS), taken)
+    kind = np.concatenate([_choose(shares[bed], rows[beds == bed, 0]) for bed in range(N_BEDS) if taken[bed]] or [beds])
+    attributes = _attributes(scenario, rows[:, 3:], kind)
+    if scenario.service_law == "exponential":  # memoryless: what is left is exponential again
+        stays = service_hours(scenario, attributes["age_band"], rows[:, 2])[np.arange(len(rows)), attributes["severity"]]
+    else:
+        stays = rows[:, 1] * _stay_met(scenario, attributes["age_band"], attributes["severity"], rows[:, 2])
+    return beds, rows[:, 3:], attributes, stays
 
 
 def _stay_met(
@@ -225,9 +241,16 @@ def roster(scenario: Scenario) -> npt.NDArray[np.int64]:
     return whole
 
 
+@lru_cache(maxsize=_MOST_SCENARIOS)
+def _rostered(scenario: Scenario) -> npt.NDArray[np.int64]:
+    """Nurses rostered in every shift of an episode by skill, shape (shifts, 3); not to be written to."""
+    n_shifts = int((scenario.horizon_hours - roster_start(-scenario.burn_in_hours)) // SHIFT_HOURS) + 2
+    rostered = roster(scenario)[[shift_kind(k) for k in range(n_shifts)]]
+    rostered.flags.writeable = False
+    return rostered
+
+
 def _nurses_present(scenario: Scenario, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Rostered nurses less absences that nobody covers, binomial per shift and skill, shape (shifts, 3)."""
-    n_shifts = int((scenario.horizon_hours - roster_start(-scenario.burn_in_hours)) // SHIFT_HOURS) + 2
-    kinds = [shift_kind(k) for k in range(n_shifts)]
-    rostered = roster(scenario)[kinds]
+    rostered = _rostered(scenario)
     return rostered - rng.binomial(rostered, scenario.absence * (1.0 - scenario.absence_covered))

@@ -18,7 +18,7 @@ from hospital_gym.simulator.layout import (
     SHIFT_HOURS,
     WAITING,
 )
-from hospital_gym.simulator.queues import dequeue, drop_stale_events, enqueue, pop_event, push_event
+from hospital_gym.simulator.queues import arrival_of, dequeue, drop_stale_events, enqueue, pop_event, push_event
 
 
 @njit
@@ -79,6 +79,7 @@ def decide(hospital: Any, constants: Any, patients: Any, groups: Any, number: in
 def _arrive(hospital: Any, patients: Any, events: Any, groups: Any) -> None:
     number = hospital.next_arrival
     hospital.next_arrival += 1
+    hospital.arrival_time = arrival_of(hospital, patients, hospital.next_arrival)
     patient = patients[number]
     patient.status = WAITING
     patient.severity = patient.severity_arrival
@@ -186,7 +187,8 @@ def _use(hospital: Any, constants: Any, hours: float) -> None:
             opened[NURSES] += hours * constants.block_care[bed]
     if hospital.overtime_until > hospital.time:
         opened[NURSES] += hours * constants.overtime_nurses
-    used[NURSES] += hours * constants.shift_need[(hospital.shift + 2) % 3] * hospital.care.sum()
+    care = hospital.care[0] + hospital.care[1] + hospital.care[2]
+    used[NURSES] += hours * constants.shift_need[(hospital.shift + 2) % 3] * care
     used[EQUIPMENT] += hours * hospital.equipment_used
     opened[EQUIPMENT] += hours * hospital.equipment
 
@@ -209,9 +211,7 @@ def _pass_time(hospital: Any, constants: Any, groups: Any, until: float) -> None
 def advance(hospital: Any, constants: Any, patients: Any, events: Any, groups: Any, changes: Any, limit: float) -> None:
     """Let time pass until the next event, ``limit`` or the horizon, whichever is first, and let the event happen."""
     drop_stale_events(hospital, patients, events)
-    arrival = np.inf
-    if hospital.next_arrival < hospital.n_patients:
-        arrival = patients[hospital.next_arrival].arrival
+    arrival = hospital.arrival_time
     event = events[0].time if hospital.n_events > 0 else np.inf
     calendar = _calendar(hospital)
     until = min(arrival, event, calendar, limit, constants.horizon)
@@ -229,5 +229,6 @@ def advance(hospital: Any, constants: Any, patients: Any, events: Any, groups: A
             _change(hospital, constants, patients, events, groups, number)
     elif arrival <= until:
         _arrive(hospital, patients, events, groups)
-    while hospital.day_ago < hospital.next_arrival and patients[hospital.day_ago].arrival < until - 24.0:
+    while hospital.day_ago < hospital.next_arrival and hospital.day_ago_time < until - 24.0:
         hospital.day_ago += 1
+        hospital.day_ago_time = arrival_of(hospital, patients, hospital.day_ago)

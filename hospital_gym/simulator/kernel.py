@@ -6,17 +6,20 @@ files of the simulator is part of what the entry points close over: a change in 
 
 import hashlib
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.core import event
 
 from hospital_gym.simulator.actions import apply, fill_mask, place_in_bed
 from hospital_gym.simulator.dynamics import advance, capacity_change, decay_exponent
 from hospital_gym.simulator.layout import IN_BED, SHIFT_HOURS, WAIT
 from hospital_gym.simulator.observe import observe
+from hospital_gym.simulator.queues import arrival_of
 from hospital_gym.simulator.triage import triage_action
 
 
@@ -66,6 +69,7 @@ def _open(hospital: Any, c: Any, patients: Any, events: Any, changes: Any) -> No
         place_in_bed(hospital, c, patients, events, number)
         hospital.next_arrival += 1
     hospital.day_ago = hospital.next_arrival
+    hospital.arrival_time = hospital.day_ago_time = arrival_of(hospital, patients, hospital.next_arrival)
 
 
 @njit
@@ -73,7 +77,7 @@ def _burn_in(h: Any, c: Any, patients: Any, events: Any, groups: Any, nurses: An
     """Triage decides until hour 0."""
     while h.time < 0.0:
         if fill_mask(h, c, nurses, mask):
-            action = triage_action(h, c, patients, mask)
+            action = triage_action(h, c, mask)
             _, until = apply(h, c, patients, events, groups, mask, action)
             if action == WAIT:
                 advance(h, c, patients, events, groups, changes, min(0.0, until))
@@ -141,7 +145,7 @@ def _step(
     before = h.time
     invalid = not (0 <= action < mask.shape[0] and mask[action])
     if invalid:
-        action = triage_action(h, c, patients, mask)
+        action = triage_action(h, c, mask)
         h.invalid += 1
     group = _carry_out(h, c, patients, events, groups, nurses, changes, mask, action)
     h.decisions += 1
@@ -149,7 +153,7 @@ def _step(
         fill_mask(h, c, nurses, mask)
         _close(h, patients, groups)
     reward = _report(h, groups, group_rewards, group_exposure)
-    observe(h, c, patients, groups, nurses, mask, out)
+    observe(h, c, groups, nurses, mask, out)
     return group, invalid, h.time - before, reward
 
 
@@ -174,7 +178,7 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         if h.done == 1:  # nothing to decide in the whole episode: the first step ends it
             h.done = 0
             fill_mask(h, c, nurses, mask)
-        observe(h, c, patients, groups, nurses, mask, out)
+        observe(h, c, groups, nurses, mask, out)
         return digest
 
     @njit(cache=True)
@@ -259,17 +263,36 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         """Play on under triage until the horizon without leaving compiled code; returns the digest of the sources."""
         h, c = hospitals[0], constants[0]
         while h.done == 0:
-            _carry_out(h, c, patients, events, groups, nurses, changes, mask, triage_action(h, c, patients, mask))
+            _carry_out(h, c, patients, events, groups, nurses, changes, mask, triage_action(h, c, mask))
             h.decisions += 1
         _close(h, patients, groups)
         return digest
 
     @njit(cache=True)
-    def triage_choice(hospitals: Any, constants: Any, patients: Any, mask: Any) -> tuple[int, int]:
+    def triage_choice(hospitals: Any, constants: Any, mask: Any) -> tuple[int, int]:
         """The action the triage rule would take now, and the digest of the sources."""
-        return triage_action(hospitals[0], constants[0], patients, mask), digest
+        return triage_action(hospitals[0], constants[0], mask), digest
 
     return begin, step, step_all, run_triage, triage_choice
 
 
 begin, step, step_all, run_triage, triage_choice = _compile_entry_points(_source_digest())
+
+
+class _Announcement(event.Listener):
+    """Says on stderr, once, that compilation has begun; code that is kept on disk is not compiled."""
+
+    def on_start(self, event: event.Event) -> None:
+        """Called before a function is compiled."""
+        if event.data["dispatcher"] in _ENTRY_POINTS and not self.made:
+            self.made = True
+            sys.stderr.write("hospital_gym: compiling the simulator; this takes some seconds, once after each installation\n")
+
+    def on_end(self, event: event.Event) -> None:
+        """Called when it is compiled."""
+
+    made = False
+
+
+_ENTRY_POINTS = (begin, step, step_all, run_triage, triage_choice)
+event.register("numba:compile", _Announcement())

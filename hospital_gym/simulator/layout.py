@@ -4,7 +4,7 @@ The kernel keeps a hospital in four arrays, so that a snapshot is four copies an
 
 - ``hospital``: one :data:`HOSPITAL` record, everything of fixed size (clock, counters, queues' ends, levers);
 - ``patients``: one :data:`PATIENT` record per patient of the episode, in order of arrival. What is random about a patient is
-  drawn before the episode begins and never depends on a policy: the first half of the fields is never written by the kernel;
+  drawn before the episode begins and never depends on a policy;
 - ``events``: a binary heap of :data:`EVENT` (discharges, and what happens to those who wait);
 - ``groups``: one :data:`GROUP` record per group.
 
@@ -62,33 +62,34 @@ TRANSFERRED: Final = 6
 
 PATIENT: Final = np.dtype(
     [
-        # drawn before the episode
-        ("arrival", np.float64),
-        ("service_hours", np.float64, (N_SEVERITIES,)),  # stay in the matched bed, by severity at admission
-        ("stage_hours", np.float64, (N_SEVERITIES,)),  # hours in a severity until it worsens (critical: death)
-        ("patience_hours", np.float64, (N_SEVERITIES,)),  # hours in a severity until the patient leaves
-        ("success_draw", np.float64),  # uniform: treated with success if below the chance of success
-        ("demand", np.float64),
-        ("age", np.float32),
-        ("age_band", np.int8),
-        ("sex", np.int8),
-        ("quintile", np.int8),
-        ("severity_arrival", np.int8),
-        ("group", np.int16),
-        # written by the kernel
-        ("status", np.int8),
-        ("severity", np.int8),
-        ("bed", np.int8),
-        ("next_waiting", np.int32),  # the patient behind in the queue of the class, -1 at the end
-        ("previous_waiting", np.int32),
+        # A patient fills three cache lines of 64 bytes: what moves the queues, what happens to those who wait, what a bed
+        # brings. + is drawn before the episode begins and never written by the kernel.
+        ("arrival", np.float64),  # +
+        ("demand", np.float64),  # +
         ("stage_begin", np.float64),
         ("next_change", np.float64),  # when the patient worsens, leaves or dies (waiting) or goes home (in a bed)
         ("decay", np.float64),  # sum over finished stages of the time beyond grace, in units of tau
-        ("decided", np.float64),  # when the patient's fate was decided; NaN while it is not
         ("exposure", np.float64),  # demand that enters the reward's denominator when the fate is decided
+        ("next_waiting", np.int32),  # the patient behind in the queue of the class, -1 at the end
+        ("previous_waiting", np.int32),
+        ("group", np.int16),  # +
+        ("age_band", np.int8),  # +
+        ("sex", np.int8),  # +
+        ("severity_arrival", np.int8),  # +
+        ("severity", np.int8),
+        ("status", np.int8),
+        ("bed", np.int8),
+        ("stage_hours", np.float64, (N_SEVERITIES,)),  # + hours in a severity until it worsens (critical: death)
+        ("patience_hours", np.float64, (N_SEVERITIES,)),  # + hours in a severity until the patient leaves
+        ("decided", np.float64),  # when the patient's fate was decided; NaN while it is not
+        ("benefit", np.float64),
+        ("service_hours", np.float64, (N_SEVERITIES,)),  # + stay in the matched bed, by severity at admission
         ("stay", np.float64),
         ("success_chance", np.float64),
-        ("benefit", np.float64),
+        ("success_draw", np.float64),  # + uniform: treated with success if below the chance of success
+        ("age", np.float32),  # +
+        ("quintile", np.int8),  # +
+        ("unused", np.int8, (11,)),
     ]
 )
 
@@ -111,13 +112,16 @@ HOSPITAL: Final = np.dtype(
         ("time", np.float64),
         ("n_patients", np.int64),
         ("next_arrival", np.int64),  # index of the next patient to arrive
+        ("arrival_time", np.float64),  # when that is; infinite after the last one
         ("day_ago", np.int64),  # index of the first patient who arrived less than 24 h ago
+        ("day_ago_time", np.float64),  # when that was; that of the next arrival if nobody did
         ("n_events", np.int64),
         ("n_waiting", np.int64),
         ("queue_head", np.int32, (N_CLASSES,)),
         ("queue_tail", np.int32, (N_CLASSES,)),
         ("queue_count", np.int64, (N_CLASSES,)),
         ("queue_arrivals", np.float64, (N_CLASSES,)),  # sum of the arrival times of those waiting
+        ("head_arrival", np.float64, (N_CLASSES,)),  # arrival time of the queue's head, if there is one
         ("occupied", np.int64, (N_BEDS,)),
         ("capacity", np.int64, (N_BEDS,)),
         ("occupants", np.int64, (N_CLASSES, N_BEDS)),

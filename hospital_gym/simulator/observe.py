@@ -16,17 +16,17 @@ _TURN = 2.0 * np.pi
 
 
 @njit
-def _write_queues(hospital: Any, constants: Any, patients: Any, out: Any) -> int:
+def _write_queues(hospital: Any, constants: Any, out: Any) -> int:
     for queue in range(N_CLASSES):
         count = hospital.queue_count[queue]
         out[queue] = min(100.0, _COUNT * count)
-        head = mean = 0.0
+        out[N_CLASSES + queue] = out[2 * N_CLASSES + queue] = 0.0
         if count > 0:
             target = constants.target[queue % 3]
-            head = (hospital.time - patients[hospital.queue_head[queue]].arrival) / target
+            head = (hospital.time - hospital.head_arrival[queue]) / target
             mean = max(0.0, hospital.time - hospital.queue_arrivals[queue] / count) / target
-        out[N_CLASSES + queue] = min(20.0, math.log1p(head))
-        out[2 * N_CLASSES + queue] = min(20.0, math.log1p(mean))
+            out[N_CLASSES + queue] = min(20.0, math.log1p(head))
+            out[2 * N_CLASSES + queue] = min(20.0, math.log1p(mean))
     return 3 * N_CLASSES
 
 
@@ -49,8 +49,7 @@ def _write_beds(hospital: Any, constants: Any, out: Any, at: int) -> int:
 
 @njit
 def _write_levers(hospital: Any, constants: Any, nurses: Any, out: Any, at: int) -> int:
-    margin = np.empty(N_SKILLS)
-    staff_margin(hospital, constants, nurses, 1.0, margin)
+    margin = staff_margin(hospital, constants, nurses, 1.0)
     for skill in range(N_SKILLS):
         out[at + skill] = max(-1000.0, min(1000.0, _NURSE * margin[skill]))
     at += N_SKILLS
@@ -67,9 +66,9 @@ def _write_levers(hospital: Any, constants: Any, nurses: Any, out: Any, at: int)
 
 
 @njit
-def observe(hospital: Any, constants: Any, patients: Any, groups: Any, nurses: Any, mask: Any, out: Any) -> None:
+def observe(hospital: Any, constants: Any, groups: Any, nurses: Any, mask: Any, out: Any) -> None:
     """Fill ``out`` (float32, the size of the layout) with the present state."""
-    at = _write_queues(hospital, constants, patients, out)
+    at = _write_queues(hospital, constants, out)
     at = _write_beds(hospital, constants, out, at)
     at = _write_levers(hospital, constants, nurses, out, at)
     day, week = _TURN * hospital.time / 24.0, _TURN * hospital.time / 168.0

@@ -7,6 +7,7 @@ was scheduled for a waiting patient stays in the heap after admission and is rec
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from hospital_gym.simulator.layout import IN_BED, WAITING
@@ -70,6 +71,12 @@ def drop_stale_events(hospital: Any, patients: Any, events: Any) -> None:
 
 
 @njit
+def arrival_of(hospital: Any, patients: Any, number: int) -> float:
+    """When a patient arrives; infinite after the last one."""
+    return float(patients[number].arrival) if number < hospital.n_patients else np.inf
+
+
+@njit
 def enqueue(hospital: Any, patients: Any, number: int, queue: int) -> None:
     """Put a patient into the queue of a class, in order of arrival."""
     ahead = hospital.queue_tail[queue]
@@ -87,6 +94,7 @@ def enqueue(hospital: Any, patients: Any, number: int, queue: int) -> None:
         patients[ahead].next_waiting = number
     else:
         hospital.queue_head[queue] = number
+        hospital.head_arrival[queue] = patients[number].arrival
     if behind >= 0:
         patients[behind].previous_waiting = number
     else:
@@ -104,6 +112,8 @@ def dequeue(hospital: Any, patients: Any, number: int, queue: int) -> None:
         patients[ahead].next_waiting = behind
     else:
         hospital.queue_head[queue] = behind
+        if behind >= 0:
+            hospital.head_arrival[queue] = patients[behind].arrival
     if behind >= 0:
         patients[behind].previous_waiting = ahead
     else:

@@ -144,7 +144,7 @@ class Simulator:
 
     def triage_choice(self) -> int:
         """The action the triage rule would take now."""
-        return int(kernel.triage_choice(self._hospital, self.constants, self._patients, self.mask)[0])
+        return int(kernel.triage_choice(self._hospital, self.constants, self.mask)[0])
 
     @property
     def state(self) -> Any:

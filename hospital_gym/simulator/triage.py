@@ -42,7 +42,7 @@ def _admission(hospital: Any, constants: Any, mask: Any, queue: int) -> int:
 
 
 @njit
-def _escalation(hospital: Any, constants: Any, patients: Any, mask: Any) -> int:
+def _escalation(hospital: Any, constants: Any, mask: Any) -> int:
     """Overtime, a surge block or a transfer if enough patients wait; else waiting."""
     if mask[OVERTIME] and hospital.n_waiting >= constants.overtime_threshold:
         return OVERTIME
@@ -61,7 +61,7 @@ def _escalation(hospital: Any, constants: Any, patients: Any, mask: Any) -> int:
             for age in range(N_AGES):
                 queue = 3 * age + severity
                 if mask[TRANSFER + queue]:
-                    arrival = patients[hospital.queue_head[queue]].arrival
+                    arrival = hospital.head_arrival[queue]
                     if hospital.time - arrival > constants.target[severity] and arrival < oldest:
                         oldest, chosen = arrival, queue
             if chosen >= 0:
@@ -70,7 +70,7 @@ def _escalation(hospital: Any, constants: Any, patients: Any, mask: Any) -> int:
 
 
 @njit
-def triage_action(hospital: Any, constants: Any, patients: Any, mask: Any) -> int:
+def triage_action(hospital: Any, constants: Any, mask: Any) -> int:
     """The most severe class first, within a severity whoever came first."""
     for k in range(N_SEVERITIES):
         severity = N_SEVERITIES - 1 - k
@@ -80,9 +80,9 @@ def triage_action(hospital: Any, constants: Any, patients: Any, mask: Any) -> in
             if hospital.queue_count[queue] == 0:
                 continue
             action = _admission(hospital, constants, mask, queue)
-            arrival = patients[hospital.queue_head[queue]].arrival
+            arrival = hospital.head_arrival[queue]
             if action >= 0 and arrival < oldest:
                 oldest, chosen = arrival, action
         if chosen >= 0:
             return chosen
-    return _escalation(hospital, constants, patients, mask)
+    return _escalation(hospital, constants, mask)
