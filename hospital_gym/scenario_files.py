@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from hospital_gym.arrival_files import decode_text
-from hospital_gym.arrivals import PROFILES
+from hospital_gym.arrivals import PROFILES, profile_shares
 
 if TYPE_CHECKING:
     from hospital_gym.scenarios import Scenario
@@ -99,7 +99,10 @@ def check_fields(scenario: "Scenario") -> None:
     """
     for f in fields(scenario):
         value = getattr(scenario, f.name)
-        if f.type in ("str", str):
+        if f.name == "profile" and not isinstance(value, str):
+            object.__setattr__(scenario, f.name, _check_profile(value))
+            continue
+        if f.type in ("str", str) or f.name == "profile":
             _check_text(f.name, value)
             continue
         object.__setattr__(scenario, f.name, _check_numbers(f.name, value, f.default, f.metadata["bounds"]))
@@ -145,6 +148,18 @@ def _check_text(key: str, value: Any) -> None:
         raise ValueError(
             f"{key}: got {value!r}, expected 1 to 100 letters, digits, spaces, '-', '_' and '.', the first neither ' ' nor '.'"
         )
+
+
+def _check_profile(value: Any) -> tuple[tuple[float, ...], ...]:
+    """Shares of a week's arrivals by weekday and hour as nested tuples, or a ValueError."""
+    rows = _nested_tuple(value)
+    if not isinstance(rows, tuple) or not _all_numbers(rows):
+        raise ValueError(
+            f"profile: got {value!r}, expected {' or '.join(_CHOICES['profile'])}, or 7 rows (Monday first) of 24 shares, "
+            "sum 1"
+        )
+    profile_shares(rows)
+    return tuple(tuple(map(float, row)) for row in rows)
 
 
 def _check_capacity_changes(scenario: "Scenario") -> None:

@@ -61,7 +61,9 @@ class Scenario:
     )
     # --- arrivals ---------------------------------------------------------------------------------------------------
     requests_per_day: float = _constant(28.5, "bed requests a day", "offered load 1.02 to 1.04 of all beds", 0, 10_000)
-    profile: str = _constant("england", "arrival profile by weekday and hour", "NHS England A&E 2024-25", 0, 0)
+    profile: str | tuple[tuple[float, ...], ...] = _constant(
+        "england", "arrival profile by weekday and hour: a name, or 7 rows of 24 shares", "NHS England A&E 2024-25", 0, 0
+    )
     day_effect_cv: float = _constant(0.08, "coefficient of variation of the day effect", "Iowa ED daily totals", 0, 1)
     ramp: tuple[tuple[float, float], ...] = _constant((), "(day, factor) knots on the rate", "assumed", 0, 100_000, (-1, 2))
     age_mix: tuple[float, ...] = _constant((1 / 3, 1 / 3, 1 / 3), "share by age band", "published hospitals", 0, 1, (3,))

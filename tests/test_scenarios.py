@@ -9,7 +9,7 @@ import pytest
 
 from hospital_gym.groups import PUBLISHED_GROUPS, Grouping
 from hospital_gym.scenarios import SCENARIOS, SEVERITY_MIXES, SURGE, URBAN, Scenario, describe, load_scenario
-from hospital_gym.simulator.draws import roster
+from hospital_gym.simulator.draws import draw_episode, roster
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,10 @@ def test_intersectional_groups() -> None:
             r"requests_per_day: got 28.5, .*ramp \(5000\).* = 672 is 3.99e\+06 requests .*at most 2000000",
         ),
         ("profile", "mars", "profile: got 'mars', expected england or uihc or flat$"),
-        ("profile", np.full((7, 24), 1 / 168), r"profile: got (?s:.*), expected england or uihc or flat$"),
+        ("profile", np.full((7, 24), 1 / 100), r"profile: got an array with sum 1.68; accepted: .*shape \(7, 24\)"),
+        ("profile", np.full((24, 7), 1 / 168), r"profile: got an array of shape \(24, 7\)"),
+        ("profile", [["1"] * 24] * 7, r"profile: got .*, expected england or uihc or flat, or 7 rows \(Monday first\) of 24"),
+        ("profile", 3, r"profile: got 3, expected england"),
         ("service_law", "pareto", "service_law: got 'pareto', expected lognormal or exponential"),
         ("alternative_bed", "sofa", "alternative_bed: got 'sofa'"),
         ("capacity_changes", ((10.0, 5.0, 0.0, 1.0),), "capacity_changes: got"),
@@ -132,6 +135,19 @@ def test_intersectional_groups() -> None:
 def test_bad_numbers_are_named(key: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(URBAN, **{key: value})
+
+
+def test_a_profile_of_ones_own(tmp_path: Path) -> None:
+    """Seven rows of 24 shares are a profile too; all arrivals on Tuesdays from 3 to 4 are then there and nowhere else."""
+    shares = np.zeros((7, 24))
+    shares[1, 3] = 1.0
+    scenario = replace(URBAN, profile=shares, burn_in_hours=0.0)
+    file = tmp_path / "own.yml"
+    scenario.to_yaml(str(file))
+    assert Scenario.from_yaml(str(file)) == scenario and hash(scenario) == hash(replace(scenario, profile=shares.tolist()))
+    patients = draw_episode(scenario, Grouping(scenario), seed=0, episode=0).patients
+    arrived = patients["arrival"][patients["arrival"] > 0]
+    assert len(arrived) > 300 and set(np.floor(arrived % 168)) == {27.0}
 
 
 def test_good_numbers_are_accepted() -> None:
