@@ -1,12 +1,15 @@
 """The command ``sb3-grpo``: one file per subcommand, each with ``add_parser`` and ``run``.
 
 ============= ======================================================================================
+audit.py      report what happened to each group in a hospital's own log
+calibrate.py  fit a scenario to a hospital's own log
 compare.py    compare models and rules on the same patients
 coverage.py   simulate how often intervals cover a known truth
 demo.py       train plain PPO and GroupRobustPPO for a hospital and compare them with the rules in use
 evaluate.py   report what a policy does to each group
 heuristics.py compare the rules in use today
 masks.py      count invalid actions in training with masks
+monitor.py    watch a hospital's own log over time
 scenarios.py  print what each hospital is: load, staff, decisions per episode
 target.py     train for a promise to every group and check it; target_report.py its tables
 tune.py       tune a rule's thresholds
@@ -16,6 +19,7 @@ jobs.py       what runs in a worker process: train a model, evaluate a policy
 evaluation.py what evaluate and compare share; play_job.py their part in a worker process
 workers.py    the worker processes, their progress display, and how they are interrupted
 finished.py   which models of a folder are finished
+records.py    how the log of a hospital is to be read
 output.py     files: atomic writes, records as CSV, versions and machine
 tables.py     the comparison as a table for the terminal and for Markdown
 chart.py      the comparison as a picture
@@ -27,10 +31,23 @@ from collections.abc import Sequence
 from typing import Final
 
 from sb3_grpo import __version__
-from sb3_grpo.cli import compare, coverage, demo, evaluate, heuristics, masks, scenarios, target, tune
+from sb3_grpo.cli import (
+    audit,
+    calibrate,
+    compare,
+    coverage,
+    demo,
+    evaluate,
+    heuristics,
+    masks,
+    monitor,
+    scenarios,
+    target,
+    tune,
+)
 from sb3_grpo.cli.options import OneLineParser, UsageError
 
-_COMMANDS: Final = (compare, coverage, demo, evaluate, heuristics, masks, scenarios, target, tune)
+_COMMANDS: Final = (audit, calibrate, compare, coverage, demo, evaluate, heuristics, masks, monitor, scenarios, target, tune)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
