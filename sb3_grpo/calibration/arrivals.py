@@ -147,5 +147,6 @@ def check_arrivals(fit: ArrivalFit, weekday: npt.NDArray[np.int64], counts: npt.
         expected=expected,
         observed=observed,
         error=float(np.sqrt(variance)),
-        hours=float(((by_hour - wanted) ** 2 / np.maximum(wanted, 1e-9)).sum() / 23),
+        # Two samples are compared: the hours that were fitted to are as uncertain as their number allows.
+        hours=float(((by_hour - wanted) ** 2 / np.maximum(wanted, 1e-9)).sum() / 23 / (1 + observed / fit.n)),
     )
