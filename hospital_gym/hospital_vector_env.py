@@ -47,6 +47,8 @@ class HospitalVectorEnv(gym.vector.VectorEnv[Floats, npt.NDArray[np.int64], npt.
         **HospitalEnv.metadata,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
+    #: Observations that are handed out are copies
+    copy: ClassVar[bool] = True
     #: ``reset(options=...)`` also takes a list, one entry for each hospital
     takes_list_of_options: ClassVar[bool] = True
 
@@ -124,23 +126,25 @@ class HospitalVectorEnv(gym.vector.VectorEnv[Floats, npt.NDArray[np.int64], npt.
         :raises RuntimeError: if no episode was begun
         """
         simulators = self.simulators
-        numbers = self._checked(actions)
-        if simulators.done.any():
-            raise RuntimeError("step() needs running episodes: call reset() first")
-        simulators.step(numbers)
-        truncated = simulators.done
+        n_ended = simulators.step(self._checked(actions))
+        truncated = simulators.done if n_ended else np.zeros(self.num_envs, dtype=np.bool_)
         if self._max_steps is not None:
             truncated |= simulators.decisions >= self._max_steps
+            n_ended = np.count_nonzero(truncated)
         rewards, running = simulators.rewards.copy(), ~truncated
         infos: dict[str, Any] = {
             "group_id": simulators.groups_concerned.copy(),
+            "_group_id": running,
             "group_rewards": simulators.group_rewards.copy(),
+            "_group_rewards": running,
             "group_exposure": simulators.group_exposure.copy(),
+            "_group_exposure": running,
             "elapsed": simulators.elapsed.copy(),
+            "_elapsed": running,
             "invalid_action": simulators.invalid.copy(),
+            "_invalid_action": running,
         }
-        infos |= {f"_{key}": running for key in infos}
-        if truncated.any():
+        if n_ended:
             self._begin_next(np.flatnonzero(truncated), infos)
         infos["action_mask"], infos["_action_mask"] = simulators.masks.copy(), np.ones(self.num_envs, dtype=np.bool_)
         return simulators.observations.copy(), rewards, np.zeros(self.num_envs, dtype=np.bool_), truncated, infos
@@ -149,12 +153,7 @@ class HospitalVectorEnv(gym.vector.VectorEnv[Floats, npt.NDArray[np.int64], npt.
         numbers = np.asarray(actions)
         if numbers.shape != (self.num_envs,) or numbers.dtype.kind not in "iu":
             raise ValueError(f"actions: got {actions!r}, expected {self.num_envs} whole numbers from 0 to {N_ACTIONS - 1}")
-        if numbers.min() < 0 or numbers.max() >= N_ACTIONS:
-            env = int(np.flatnonzero((numbers < 0) | (numbers >= N_ACTIONS))[0])
-            raise ValueError(
-                f"actions: got {numbers[env]} for hospital {env}, expected a whole number from 0 to {N_ACTIONS - 1}"
-            )
-        return numbers.astype(np.int64, copy=False)
+        return np.ascontiguousarray(numbers, dtype=np.int64)
 
     def _begin_next(self, finished: npt.NDArray[np.intp], infos: dict[str, Any]) -> None:
         """Move what the last step of an episode brought to ``final_obs`` and ``final_info``, and begin the next episode."""

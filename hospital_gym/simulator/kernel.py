@@ -233,12 +233,23 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         actions: Any,
         first: int,
         last: int,
-    ) -> int:
-        """Take one decision in each of the hospitals ``first`` to ``last - 1``; returns the digest of the sources.
+    ) -> tuple[int, int]:
+        """Take one decision in each of the hospitals ``first`` to ``last - 1``.
 
         The arrays are those of one hospital with a dimension in front. It touches no Python object, so threads may run it on
         different hospitals at the same time.
+
+        :return: how many episodes ended, and the digest of the sources. If no step was taken: -1 - i where the number for
+            hospital i is no action, -1 - n - i where hospital i has no running episode
         """
+        n = masks.shape[0]
+        for i in range(n):
+            if actions[i] < 0 or actions[i] >= masks.shape[1]:
+                return -1 - i, digest
+        for i in range(first, last):
+            if hospitals[i].done == 1:
+                return -1 - n - i, digest
+        n_ended = 0
         for i in range(first, last):
             concerned[i], invalid[i], elapsed[i], rewards[i] = _step(
                 hospitals[i],
@@ -254,7 +265,8 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
                 group_exposure[i],
                 actions[i],
             )
-        return digest
+            n_ended += hospitals[i].done
+        return n_ended, digest
 
     @njit(cache=True)
     def run_triage(

@@ -76,10 +76,13 @@ class Simulators:
         self._shares = list(pairwise(limits))
         self._pool = ThreadPoolExecutor(len(self._shares), "hospitals") if len(self._shares) > 1 else None
 
-    def step(self, actions: npt.NDArray[np.int64]) -> None:
+    def step(self, actions: npt.NDArray[np.int64]) -> int:
         """Take one decision in each hospital and let time pass until its next.
 
         :param actions: (n,), action numbers; invalid ones are replaced by the triage rule's choice
+        :return: how many hospitals have reached the horizon
+        :raises ValueError: if a number is no action at all
+        :raises RuntimeError: if a hospital has no running episode
         """
         arguments = (
             self._hospitals,
@@ -100,11 +103,18 @@ class Simulators:
             actions,
         )
         if self._pool is None:
-            kernel.step_all(*arguments, 0, len(self.each))
-            return
-        running = [self._pool.submit(kernel.step_all, *arguments, first, last) for first, last in self._shares]
-        for future in running:
-            future.result()
+            results = [kernel.step_all(*arguments, 0, len(self.each))[0]]
+        else:
+            running = [self._pool.submit(kernel.step_all, *arguments, first, last) for first, last in self._shares]
+            results = [future.result()[0] for future in running]
+        if min(results) < 0:
+            ended, row = divmod(-1 - min(results), len(self.each))
+            if ended:
+                raise RuntimeError(f"step() needs running episodes, hospital {row} has none: call reset() first")
+            raise ValueError(
+                f"actions: got {actions[row]} for hospital {row}, expected a whole number from 0 to {N_ACTIONS - 1}"
+            )
+        return int(sum(results))
 
     @property
     def done(self) -> npt.NDArray[np.bool_]:

@@ -130,6 +130,8 @@ class GymnasiumVecEnv(VecEnv):
                 "AutoresetMode: without it nobody knows which observation belongs to which episode"
             )
         self.vector_env = vector_env
+        # Gymnasium's own vector environments say so by the same name
+        self._copies = vector_env is vector_env.unwrapped and getattr(vector_env, "copy", False) is True
         self._resets_itself = mode == AutoresetMode.SAME_STEP
         self._began = time.time()
         self._returns = np.zeros(vector_env.num_envs)
@@ -168,13 +170,14 @@ class GymnasiumVecEnv(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """See the parent."""
         observations, rewards, terminated, truncated, infos = self.vector_env.step(self._actions)
-        observations = copy.deepcopy(observations)  # what SB3 keeps must not change in the next step
+        if not self._copies:  # what SB3 keeps must not change in the next step
+            observations = copy.deepcopy(observations)
         dones = np.logical_or(terminated, truncated)
-        timed_out = np.logical_and(truncated, np.logical_not(terminated))
+        timed_out = np.greater(truncated, terminated)
         self._returns += rewards
         self._lengths += 1
         finished: dict[int, dict[str, Any]] = {}
-        if dones.any():
+        if np.count_nonzero(dones):
             observations, finished = self._finish(dones, timed_out, observations, infos)
         return observations, np.asarray(rewards, dtype=np.float32), dones, InfoColumns(infos, timed_out, finished)
 
