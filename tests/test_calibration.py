@@ -1,4 +1,4 @@
-"""Calibration: what a simulator was given comes back from its records, within the stated errors; what cannot be fitted is kept."""
+"""Calibration: what a simulator was given comes back from its records within the stated errors; the rest is kept."""
 
 import json
 from collections.abc import Iterator
@@ -134,7 +134,7 @@ def test_the_scenario_loads_and_runs(found: Calibration, tmp_path: Path) -> None
     scenario = load_scenario(str(path))
     assert scenario.name == "found" and scenario.beds == RURAL.beds and scenario.nurses == RURAL.nurses
     assert np.allclose(scenario.mean_stay_days, found.scenario.mean_stay_days, rtol=1e-6)
-    assert np.allclose(scenario.profile, found.scenario.profile, atol=1e-7)  # type: ignore[arg-type]
+    assert np.allclose(scenario.profile, found.scenario.profile, atol=1e-7)
     register_envs()
     env = gym.make("Hospital-v0", scenario=str(path), disable_env_checker=True)
     observation, info = env.reset(seed=0)

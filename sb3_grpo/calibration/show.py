@@ -206,8 +206,8 @@ def _quantiles(axes: Axes, found: Calibration) -> None:
         known = np.isfinite(fit.observed)
         colour, marker = COLOURS[place % len(COLOURS)], "osD"[severity]
         axes.plot(fit.fitted[known], fit.observed[known], marker, color=colour, label=cell_name(age, severity), markersize=5)
-    low, high = axes.get_xlim()
-    axes.plot([max(low, 1e-3), high], [max(low, 1e-3), high], color="#6b7682", linewidth=0.8)
+    hours = np.concatenate([fit.fitted for fit in found.stays.values()])
+    axes.plot([hours.min(), hours.max()], [hours.min(), hours.max()], color="#6b7682", linewidth=0.8)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("fitted")

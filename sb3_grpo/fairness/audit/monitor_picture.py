@@ -46,7 +46,7 @@ def _panel(axes: Axes, chart: Chart, watched: Monitoring) -> None:
     axes.set_title(
         literal(f"{chart.name} (moving average after the baseline)" if average else chart.name), loc="left", fontsize=9
     )
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     places = np.unique(np.linspace(0, len(windows) - 1, 4).astype(int))
     axes.set_xticks(places, [hour_text(float(watched.begins[place])) for place in places], fontsize=8)
     axes.tick_params(axis="y", labelsize=8)

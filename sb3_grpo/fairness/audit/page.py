@@ -87,7 +87,7 @@ def _groups(audit: Audit, of: GroupAudit, place: int) -> str:
 
 def _metrics(audit: Audit, of: GroupAudit, place: int) -> str:
     metrics = of.metrics
-    known = [name for name in METRICS if name in metrics.values]
+    known = [name for name in METRICS if name in metrics.values and name != audit.outcome]
     rows = []
     for group in metrics.values.index:
         cells = []

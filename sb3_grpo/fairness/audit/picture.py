@@ -53,6 +53,7 @@ def _bars(axes: Axes, of: GroupAudit) -> None:
     axes.set_yticks(rows, [literal(shortened(name)) for name in names])
     axes.set_title(f"by {literal(of.name)}: gap {gap_text(of.bands.gap)}", loc="left", fontsize=10)
     axes.set_xlim(0, 1)
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", alpha=0.3)

@@ -10,9 +10,10 @@ from rich.text import Text
 
 from sb3_grpo.fairness.audit.audit import Audit, GroupAudit
 from sb3_grpo.fairness.audit.words import METRICS, SHARES, SHORT, conclusion, gap_text, messages, metric_text, stay_text
+from sb3_grpo.fairness.metrics import MIN_PATIENTS
 from sb3_grpo.fairness.report.wording import insufficient
 
-_SHOWN = ("success", "in_time", "left", "died_waiting", "wait_median", "wait_p95")  # what fits beside the outcome
+_SHOWN = ("success", "in_time", "left", "died_waiting", "wait_median", "wait_p95")  # fit beside the outcome, unless all are 0
 
 
 def summary(audit: Audit) -> Any:
@@ -33,7 +34,11 @@ def summary(audit: Audit) -> Any:
 def table(audit: Audit, of: GroupAudit) -> Table:
     """One row per group: patients, outcome with its interval, waits, stays."""
     metrics = of.metrics
-    known = [name for name in METRICS if name in _SHOWN and name in metrics.values and name != audit.outcome]
+    known = [
+        name
+        for name in METRICS
+        if name in _SHOWN and name in metrics.values and name != audit.outcome and metrics.values[name].any()
+    ]
     result = Table(title=Text(f"By {of.name}"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     result.add_column("group", overflow="fold")
     headings = ["patients", audit.label, *(SHORT[name] for name in known), *(["mean stay"] if of.stays is not None else [])]
@@ -47,7 +52,7 @@ def table(audit: Audit, of: GroupAudit) -> Table:
             value, behind = float(metrics.values.loc[group, name]), int(metrics.patients.loc[group, name])
             cells.append(metric_text(name, value, behind, metrics.horizon))
         if of.stays is not None:
-            cells.append(stay_text(of.stays[str(group)], n))
+            cells.append(stay_text(of.stays[str(group)], n).partition(" (")[0] if n >= MIN_PATIENTS else insufficient(n))
         result.add_row(Text(str(group), style="bold"), f"{n:,}", *(Text(cell) for cell in cells))
     blank = [""] * (len(headings) - 2)
     result.add_section()
