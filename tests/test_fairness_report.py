@@ -24,7 +24,7 @@ from sb3_grpo.fairness.inference.bands import PairedBands
 from sb3_grpo.fairness.inference.results import Interval
 from sb3_grpo.fairness.metrics import EpisodeTotals
 from sb3_grpo.fairness.records import to_frame
-from sb3_grpo.fairness.report import FairnessReport, default_levers, event_log, paired_counterfactuals
+from sb3_grpo.fairness.report import FairnessReport, default_levers, event_log, figures, paired_counterfactuals
 from sb3_grpo.fairness.report.decision import verdict
 from sb3_grpo.fairness.report.document import COLUMNS
 from sb3_grpo.fairness.report.recommendations import MOST, longest_waits
@@ -414,6 +414,32 @@ def test_the_longest_wait_is_relative_to_the_target(report: FairnessReport, play
     expected = (ratios["wait"] / ratios["target_wait"])[sizes >= 30].sort_values(ascending=False)
     assert [name for name, _, _ in rows] == [f"{age} {severity}" for age, severity in expected.index]
     assert [ratio.value for _, _, ratio in rows] == pytest.approx(expected.tolist())
+
+
+def test_no_wait_has_a_negative_limit(played: dict[str, EpisodeSet]) -> None:
+    """Of a class that nearly never waits, Student's t over five episodes alone would reach below 0."""
+    few = replace(played["triage"], records=played["triage"].records[played["triage"].records["episode"] < 5].copy())
+    few.records["wait"] = np.where(few.records["episode"] == 0, few.records["wait"], 0.0)
+    rows = longest_waits(FairnessReport({"triage": to_frame(few)}, scenario=HOSPITAL)._sources["triage"], 0)
+    limits = np.array([[mean.low, mean.value, mean.high, ratio.low, ratio.value, ratio.high] for _, mean, ratio in rows])
+    assert len(rows) and (limits >= 0).all() and (limits[:, 0] == 0).any() and (limits[:, 2] > limits[:, 1]).all()
+
+
+def test_a_policy_has_one_colour_in_all_charts(played: dict[str, EpisodeSet], tmp_path: Path) -> None:
+    """Whatever the order in which policies and training runs are given."""
+    np.savez(tmp_path / "evaluations.npz", timesteps=np.arange(1, 3), worst=np.ones(2))
+    runs = {name: tmp_path / "evaluations.npz" for name in ("another run", *reversed(list(played)))}
+    report = FairnessReport(played, subject="c-mu", reference="triage", training=runs)
+    found, contents = report.findings, report.contents
+    bars = {trace.name: trace.marker.color for trace in figures.group_bars(found).data}
+    assert set(bars) == set(played) and len(set(bars.values())) == 3
+    assert {trace.text[0]: trace.marker.color for trace in figures.pareto(found).data if trace.text} == bars
+    training = {trace.name: trace.line.color for trace in figures.training_chart("worst", contents.training, found).data}
+    assert {name: training[name] for name in played} == bars and training["another run"] not in bars.values()
+    curves = {name: of["adult"] for name, of in contents.curves.items()}
+    waits = {trace.name: trace.line.color for trace in figures.wait_chart("adult", curves).data}
+    used = {trace.name: trace.marker.color for trace in figures.resource_bars(contents.used).data}
+    assert waits == used == {name: bars[name] for name in ("c-mu", "triage")}
 
 
 def test_counterfactuals_are_paired_and_recommended(played: dict[str, EpisodeSet]) -> None:

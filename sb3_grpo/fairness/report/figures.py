@@ -246,14 +246,16 @@ def _fill(place: int) -> dict[str, Any]:
     return dict(color=COLOURS[place], line=dict(color=_INK, width=1), pattern=pattern)
 
 
-def training_chart(quantity: str, curves: Sequence[TrainingCurve]) -> "go.Figure":
-    """One quantity over the training of each run."""
+def training_chart(quantity: str, curves: Sequence[TrainingCurve], findings: Findings) -> "go.Figure":
+    """One quantity over the training of each run, which has the colour of the policy that it is named after."""
     import plotly.graph_objects as go
 
     figure = _figure(300)
-    for place, curve in enumerate(curves):
+    names = in_order(findings)
+    names += [curve.name for curve in curves if curve.name not in names]
+    for curve in curves:
         known = np.isfinite(curve.series[quantity])
-        kind = place % len(COLOURS)
+        kind = names.index(curve.name) % len(COLOURS)
         figure.add_trace(
             go.Scatter(
                 x=curve.timesteps[known].tolist(),

@@ -145,7 +145,9 @@ def training(contents: Contents) -> str:
         curves = [curve for curve in contents.training if quantity in curve.series]
         if not curves:
             continue
-        drawn = elements.chart(f"training-{quantity}", f"Training: {label}", figures.training_chart(quantity, curves))
+        drawn = elements.chart(
+            f"training-{quantity}", f"Training: {label}", figures.training_chart(quantity, curves, contents.findings)
+        )
         ends = [_ends(curve, quantity) for curve in curves]
         rows = [[curve.name, *(f"{value:.4g}" for value in end)] for curve, end in zip(curves, ends, strict=True)]
         text = "; ".join(f"{curve.name} from {end[1]:.3g} to {end[2]:.3g}" for curve, end in zip(curves, ends, strict=True))
