@@ -40,7 +40,7 @@ class FairnessEvalCallback(EvalCallback):
     :param callback_on_new_best: callback to trigger when there is a new best model
     :param callback_after_eval: callback to trigger after every evaluation
     :param n_eval_episodes: number of episodes
-    :param eval_freq: evaluate every ``eval_freq`` calls of the callback (steps of the vectorised environment)
+    :param eval_freq: evaluate every ``eval_freq`` calls of the callback (steps of the vectorised environment); <= 0: never
     :param log_path: folder for ``evaluations.npz``
     :param best_model_save_path: folder for ``best_model.zip``
     :param deterministic: whether the model takes its most likely action; by default it draws, as in training
@@ -75,6 +75,8 @@ class FairnessEvalCallback(EvalCallback):
         min_patients: int = MIN_PATIENTS,
         n_envs: int = 8,
     ) -> None:
+        if isinstance(eval_freq, bool) or not isinstance(eval_freq, int | np.integer):
+            raise ValueError(f"eval_freq: got {eval_freq!r}, expected a whole number, or one <= 0 never to evaluate")
         given = isinstance(eval_env, gym.Env | VecEnv)
         super().__init__(
             eval_env if isinstance(eval_env, gym.Env | VecEnv) else DummyVecEnv([_NotYet]),
@@ -111,7 +113,7 @@ class FairnessEvalCallback(EvalCallback):
 
     def _init_callback(self) -> None:
         if self.makes_env:
-            self.eval_env = _like_training(self.training_env, self.own_env, min(self.n_envs, self.n_eval_episodes))
+            self.eval_env = _made_here(self.training_env, self.own_env, min(self.n_envs, self.n_eval_episodes))
         with warnings.catch_warnings():  # the parent expects the same kind of VecEnv, which does not matter here
             warnings.filterwarnings("ignore", "Training and eval env are not of the same type")
             super()._init_callback()
@@ -270,13 +272,16 @@ class _NotYet(gym.Env):
     action_space = gym.spaces.Discrete(1)
 
 
-def _like_training(training_env: VecEnv, name: str | None, n_envs: int) -> VecEnv:
+def _made_here(training_env: VecEnv, name: str | None, n_envs: int) -> VecEnv:
     """Environments by id, or like those of a training run.
 
-    :raises ValueError: if the training environments cannot be made again
+    :raises ValueError: if the id is unknown, or the training environments cannot be made again
     """
     if name is not None:
-        return DummyVecEnv([lambda: gym.make(name, disable_env_checker=True)] * n_envs)
+        try:
+            return DummyVecEnv([lambda: gym.make(name, disable_env_checker=True)] * n_envs)
+        except gym.error.Error as error:
+            raise ValueError(f"eval_env: got {name!r}, expected the id of a registered environment: {error}") from None
     spec = training_env.get_attr("spec", indices=[0])[0]
     if spec is None:
         raise ValueError("eval_env: got None, but the training environments are not registered; pass eval_env=")

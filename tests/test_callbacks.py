@@ -364,6 +364,8 @@ def test_live_view_leaves_the_terminal_as_it_was(error: type[BaseException] | No
         (lambda: FairnessLoggingCallback(log_every=1.5), "log_every: got 1.5"),  # type: ignore[arg-type]
         (lambda: LiveFairnessCallback(refresh_every=0), "refresh_every: got 0"),
         (lambda: FairnessEvalCallback(n_eval_episodes=0), "n_eval_episodes: got 0"),
+        (lambda: FairnessEvalCallback(eval_freq="often"), "eval_freq: got 'often', expected a whole number"),  # type: ignore[arg-type]
+        (lambda: FairnessEvalCallback(seed=None), "seed: got None, expected a whole number >= 0"),  # type: ignore[arg-type]
         (lambda: FairnessEvalCallback(patience=0), "patience: got 0"),
         (lambda: FairnessEvalCallback(min_efficiency="high"), "min_efficiency: got 'high'"),  # type: ignore[arg-type]
         (lambda: FairnessEvalCallback(min_efficiency_share=0.9), "min_efficiency_share: got 0.9 without reference"),
@@ -381,5 +383,7 @@ def test_environments_without_groups_or_registration_are_refused() -> None:
     for callback in (FairnessLoggingCallback(), LiveFairnessCallback()):
         with pytest.raises(ValueError, match="group_names: nobody names the groups"):
             model.learn(8, callback=callback)
+    with pytest.raises(ValueError, match="eval_env: got 'Hopsital-v0', expected the id of a registered environment"):
+        make().learn(8, callback=FairnessEvalCallback("Hopsital-v0", verbose=0))
     with pytest.raises(ValueError, match="eval_env: got None, but the training environments are not registered"):
         make().learn(8, callback=FairnessEvalCallback(verbose=0))

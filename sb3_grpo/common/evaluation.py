@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from sb3_grpo.common.checks import check_whole
 from sb3_grpo.common.playing import Policy, play
 from sb3_grpo.fairness.metrics import EpisodeTotals, episode_totals
 
@@ -53,12 +54,11 @@ def derived_seed(seed: int, purpose: str) -> int:
     :param seed: the user's seed, >= 0
     :param purpose: one of :data:`SEED_PURPOSES`
     :return: a seed in [2^32 k, 2^32 (k + 1)), k = 1, 2, ... the purpose's place in :data:`SEED_PURPOSES`
-    :raises ValueError: if the purpose is unknown or the seed negative
+    :raises ValueError: if the purpose is unknown or the seed no whole number >= 0
     """
     if purpose not in SEED_PURPOSES:
         raise ValueError(f"purpose: got {purpose!r}, expected one of {SEED_PURPOSES}")
-    if seed < 0:
-        raise ValueError(f"seed: got {seed}, expected a whole number >= 0")
+    check_whole("seed", seed, 0)
     place = 1 + SEED_PURPOSES.index(purpose)
     child = np.random.SeedSequence(entropy=seed, spawn_key=(place,))
     return place * _SEEDS_PER_PURPOSE + int(child.generate_state(1, np.uint32)[0])

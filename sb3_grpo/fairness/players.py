@@ -89,7 +89,14 @@ class _Function:
         self.function = function
 
     def predict(self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False) -> Any:
-        return self.function(observation), None
+        actions = np.asarray(self.function(observation))
+        n = len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
+        if actions.shape[:1] != (n,):
+            raise ValueError(
+                f"policy {getattr(self.function, '__name__', self.function)!r}: got actions of shape {actions.shape} for {n} "
+                "observations, expected one action for each: functions take observations (n, ...), return actions (n, ...)"
+            )
+        return actions, None
 
 
 def make_players(
@@ -145,9 +152,9 @@ def _player(name: str, policy: Any, venue: Venue, deterministic: bool) -> Player
         return Player(name, "model", policy, view, deterministic)
     if isinstance(policy, HeuristicPolicy):  # reads the hospital as it is
         return Player(name, "rule", policy, None, deterministic)
-    if hasattr(policy, "predict"):
+    if hasattr(policy, "predict") and not isinstance(policy, type):
         return Player(name, "function", policy, venue.view, deterministic)
-    if callable(policy):
+    if callable(policy) and not isinstance(policy, type):
         return Player(name, "function", _Function(policy), venue.view, deterministic)
     raise ValueError(
         f"policy {name!r}: got {policy!r}, expected a model, the path of a saved one (.zip), one of the rules "
