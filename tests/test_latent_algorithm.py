@@ -84,7 +84,7 @@ def test_no_ids_are_needed_and_the_log_says_what_was_found(tmp_path: Path) -> No
 
 
 def test_before_the_first_fit_training_is_that_of_lam_zero() -> None:
-    waiting = make(kinds(), latent_groups=latent(min_episodes=10_000, memory=10_000), lam=1.0).learn(500)
+    waiting = make(kinds(), latent_groups=latent(min_episodes=10_000, memory=10_000), lam=1.0, fast=False).learn(500)
     plain = make(kinds(), lam=0.0).learn(500)
     assert waiting.group_weights() is None
     pairs = zip(waiting.policy.parameters(), plain.policy.parameters(), strict=True)

@@ -9,7 +9,6 @@ import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
@@ -17,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_grpo.common import group_performance
 from sb3_grpo.common.checks import checked_names, is_number, is_positive, per_group
 from sb3_grpo.common.env_facts import EnvFacts, read_env_facts
+from sb3_grpo.common.fast_update import FastUpdateMixin
 from sb3_grpo.common.group_advantages import combination_weights, elapsed_discounts
 from sb3_grpo.common.group_buffers import GroupBufferMixin, group_buffer
 from sb3_grpo.common.group_infos import (
@@ -39,7 +39,7 @@ from sb3_grpo.common.schedules import evaluate_lam, is_always_zero, lam_schedule
 from sb3_grpo.common.trade_off import choose_objective
 
 
-class GroupRobustMixin(OnPolicyAlgorithm):
+class GroupRobustMixin(FastUpdateMixin):
     """
     Goes before an on-policy algorithm with advantage standardisation (PPO and its relatives) in the list of base classes.
 
@@ -71,6 +71,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         shrinkage: float,
         max_weight: float,
         latent_groups: LatentGroups | None,
+        fast: bool,
     ) -> None:
         self.lam = lam
         self.min_benefit = min_benefit
@@ -88,6 +89,7 @@ class GroupRobustMixin(OnPolicyAlgorithm):
         self.shrinkage = shrinkage
         self.max_weight = max_weight
         self.latent_groups = copy.deepcopy(latent_groups)  # it changes in training: two models must not share it
+        self.fast = fast
         self.performance_scale: float | None = None
         self.group_state: GroupState | None = None
 
@@ -126,6 +128,8 @@ class GroupRobustMixin(OnPolicyAlgorithm):
             raise ValueError(f"`max_weight` must be a finite number, at least 1, got {self.max_weight!r}")
         if not (self.latent_groups is None or isinstance(self.latent_groups, LatentGroups)):
             raise ValueError(f"`latent_groups` must be None or LatentGroups(...), got {self.latent_groups!r}")
+        if not isinstance(self.fast, bool):
+            raise ValueError(f"`fast` must be True or False, got {self.fast!r}")
         if not (self.group_critic is None or isinstance(self.group_critic, bool)):
             raise ValueError(
                 f"`group_critic` must be True, False or None (True if groups are known), got {self.group_critic!r}"

@@ -26,6 +26,7 @@ class GroupBufferMixin(RolloutBuffer):
     n_values: int = 0
     #: Whether each step has its own discount
     elapsed_discount: bool = False
+    _numbers_only: bool = False
 
     group_ids: np.ndarray  # (T, N) int64, -1: none
     dones: np.ndarray  # (T, N) bool
@@ -37,6 +38,8 @@ class GroupBufferMixin(RolloutBuffer):
     group_values: np.ndarray  # (T, N, G), group critic only
     group_advantages: np.ndarray  # (T, N, G), group critic only
     bootstraps: np.ndarray  # (T, N, G or 1): discounted value of what follows a time limit
+    normalize_samples: bool  # whether to standardise the advantages of a minibatch
+    sample_weights: np.ndarray | None  # (N * T,): what they are multiplied by then
 
     def reset(self) -> None:
         super().reset()
@@ -52,8 +55,8 @@ class GroupBufferMixin(RolloutBuffer):
         self._staged_exposure = np.zeros(self.buffer_size, dtype=bool)
         self.group_values = np.zeros((*shape, self.n_values), dtype=np.float32)
         self.bootstraps = np.zeros((*shape, max(self.n_values, 1)), dtype=np.float32)
-        self._sample_weights: np.ndarray | None = None
-        self._normalize_samples = False
+        self.sample_weights = None
+        self.normalize_samples = False
 
     def stage(self, step: GroupStep, dones: np.ndarray, rewards: np.ndarray) -> None:
         """
@@ -181,20 +184,32 @@ class GroupBufferMixin(RolloutBuffer):
         :param weights: Weight of each sample, (T, N); None: all weigh 1
         :param normalize: Whether to standardise, as SB3 would
         """
-        self._sample_weights = None if weights is None else self.swap_and_flatten(weights.astype(np.float32)).flatten()
-        self._normalize_samples = normalize
+        self.sample_weights = None if weights is None else self.swap_and_flatten(weights.astype(np.float32)).flatten()
+        self.normalize_samples = normalize
+
+    def draw_epoch(self) -> np.ndarray:
+        """
+        :return: Numbers of all steps in the order in which ``get()`` would use them in its next pass, (N * T,)
+        """
+        self._numbers_only = True
+        try:
+            return np.concatenate(list(self.get()))
+        finally:
+            self._numbers_only = False
 
     def _get_samples(self, batch_inds: np.ndarray, *args: Any, **kwargs: Any) -> Any:
+        if self._numbers_only:
+            return batch_inds
         samples: Any = super()._get_samples(batch_inds, *args, **kwargs)
         # Recurrent buffers pad sequences to one length and say what is padding, once for each value
         n_values = max(self.n_values, 1)
         padded = hasattr(samples, "mask")
         valid = samples.mask.reshape(-1, n_values)[:, 0] > 1e-8 if padded else None
         advantages = samples.advantages
-        if self._normalize_samples:
-            advantages = _standardise(advantages, valid)
-        if self._sample_weights is not None:
-            weights = self._sample_weights[batch_inds]
+        if self.normalize_samples:
+            advantages = standardise(advantages, valid)
+        if self.sample_weights is not None:
+            weights = self.sample_weights[batch_inds]
             # The recurrent buffer has just made this function, for the sequences of this minibatch
             advantages = advantages * (self.pad_and_flatten(weights) if padded else self.to_torch(weights))  # type: ignore[attr-defined]
         if not padded or n_values == 1:
@@ -204,7 +219,7 @@ class GroupBufferMixin(RolloutBuffer):
         return samples._replace(advantages=advantages.repeat_interleave(n_values), old_log_prob=old_log_prob)
 
 
-def _standardise(advantages: th.Tensor, valid: th.Tensor | None) -> th.Tensor:
+def standardise(advantages: th.Tensor, valid: th.Tensor | None) -> th.Tensor:
     """
     :param advantages: Advantages of a minibatch, (n,)
     :param valid: Which of them are not padding, (n,) bool; None: all

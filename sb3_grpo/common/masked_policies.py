@@ -12,7 +12,8 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from torch import nn
 
-_INVALID_LOGIT = -1e8
+#: What the logits of invalid actions are set to, as in sb3-contrib
+INVALID_LOGIT = -1e8
 
 
 class _MaskPassingExtractor(nn.Module):
@@ -57,7 +58,7 @@ class _MaskedLogits(nn.Module):
 
     def forward(self, latent: th.Tensor) -> th.Tensor:
         logits = self.action_net(latent[:, : -self.n_actions])
-        return logits.masked_fill(latent[:, -self.n_actions :] < 0.5, _INVALID_LOGIT)
+        return logits.masked_fill(latent[:, -self.n_actions :] < 0.5, INVALID_LOGIT)
 
 
 class ObservationMaskMixin(BasePolicy):

@@ -79,6 +79,8 @@ class GroupRobustRecurrentPPO(GroupRobustMixin, RecurrentPPO):
         does not rule the update
     :param latent_groups: Finds groups by itself, as clusters of episodes, where nobody has named any
         (:class:`~sb3_grpo.common.latent_groups.LatentGroups`); samples are then weighted by group
+    :param fast: Whether to spare work in training. Constant ``lam=0`` gives the same bits as without; otherwise Adam is fused,
+        and results differ by rounding. The update is sb3-contrib's ``train()``
     :param stats_window_size: Window size for the rollout logging, specifying the number of episodes to average
         the reported success rate, mean episode length, and mean reward over
     :param tensorboard_log: the log location for tensorboard (if None, no logging)
@@ -132,6 +134,7 @@ class GroupRobustRecurrentPPO(GroupRobustMixin, RecurrentPPO):
         shrinkage: float = 20.0,
         max_weight: float = 10.0,
         latent_groups: LatentGroups | None = None,
+        fast: bool = True,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -180,6 +183,7 @@ class GroupRobustRecurrentPPO(GroupRobustMixin, RecurrentPPO):
             shrinkage=shrinkage,
             max_weight=max_weight,
             latent_groups=latent_groups,
+            fast=fast,
         )
         if _init_setup_model:
             self._setup_model()
