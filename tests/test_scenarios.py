@@ -139,7 +139,7 @@ def test_bad_numbers_are_named(key: str, value: Any, message: str) -> None:
 
 def test_a_profile_of_ones_own(tmp_path: Path) -> None:
     """Seven rows of 24 shares are a profile too; all arrivals on Tuesdays from 3 to 4 are then there and nowhere else."""
-    shares = np.zeros((7, 24))
+    shares: Any = np.zeros((7, 24))
     shares[1, 3] = 1.0
     scenario = replace(URBAN, profile=shares, burn_in_hours=0.0)
     file = tmp_path / "own.yml"
