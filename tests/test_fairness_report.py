@@ -19,10 +19,12 @@ from hospital_gym.hospital_env import HospitalEnv
 from hospital_gym.records import OUTCOMES
 from hospital_gym.scenarios import RURAL
 from sb3_grpo.common.evaluation import EpisodeSet, evaluate_episodes
+from sb3_grpo.fairness.accumulate import accumulate
 from sb3_grpo.fairness.evaluation_data import REWARD_PER_EXPOSURE, Evaluation, EvaluationSet
 from sb3_grpo.fairness.inference.bands import PairedBands
 from sb3_grpo.fairness.inference.results import Interval
 from sb3_grpo.fairness.metrics import EpisodeTotals
+from sb3_grpo.fairness.metrics.individual import individual_fairness
 from sb3_grpo.fairness.records import to_frame
 from sb3_grpo.fairness.report import FairnessReport, default_levers, event_log, figures, paired_counterfactuals
 from sb3_grpo.fairness.report.decision import verdict
@@ -440,6 +442,29 @@ def test_a_policy_has_one_colour_in_all_charts(played: dict[str, EpisodeSet], tm
     waits = {trace.name: trace.line.color for trace in figures.wait_chart("adult", curves).data}
     used = {trace.name: trace.marker.color for trace in figures.resource_bars(contents.used).data}
     assert waits == used == {name: bars[name] for name in ("c-mu", "triage")}
+
+
+def test_a_policy_that_hardly_acts_itself_says_so_first(played: dict[str, EpisodeSet]) -> None:
+    own = FairnessReport({"rule": played["triage"]})
+    assert "Invalid actions" not in [item.about for item in own.contents.recommendations]
+    invalid = replace(played["triage"], invalid_actions=played["triage"].decisions // 2)
+    first = FairnessReport({"model": invalid}).contents.recommendations[0]
+    assert first.about == "Invalid actions" and "of the decisions model chose an action that was not possible" in first.text
+
+
+def test_indices_and_negative_controls_stand_on_the_page(report: FairnessReport, played: dict[str, EpisodeSet]) -> None:
+    page = without_scripts(report.to_html())
+    indices = report.to_dict()["policies"]["triage"]["metrics"]["indices"]
+    consistency = individual_fairness(to_frame(played["triage"])).consistency
+    assert indices["consistency"] == consistency
+    assert 'id="indices-table-caption"' in page and f"{consistency:.3f}" in page
+    controls = report.contents.notes["Negative controls"]
+    assert "Gap by sex: " in controls and "gap by quintile: " in controls and "NOT" not in controls
+    assert "consistency: not available" not in page
+    replayed = FairnessReport(played, facts={"Arrivals": "replayed from a file"})
+    assert "Negative controls" not in replayed.contents.notes
+    counted = FairnessReport({"log": accumulate(to_frame(played["triage"]))}).contents.notes
+    assert "consistency: not available: single patients" in counted["Notes on the records"]
 
 
 def test_counterfactuals_are_paired_and_recommended(played: dict[str, EpisodeSet]) -> None:

@@ -132,6 +132,7 @@ def group_metrics(
     similar: Sequence[str] | None = FEATURES,
     horizon: float = HORIZON,
     width: float = WIDTH,
+    patients: "pd.DataFrame | None" = None,
 ) -> GroupMetrics:
     """Every metric that the columns allow, for every group.
 
@@ -147,6 +148,7 @@ def group_metrics(
     :param similar: columns that make patients similar, for individual fairness; None to leave that out
     :param horizon: hours up to which waits are looked at
     :param width: hours of a bin of waits
+    :param patients: the table that was counted, for individual fairness, if ``data`` are counts and it is at hand
     :return: the metrics
     :raises ValueError: naming the column or argument, its value and what is accepted
     """
@@ -156,14 +158,12 @@ def group_metrics(
         costs = getattr(data, "costs", None)
     utilisation = getattr(data, "utilisation", None) if utilisation is None else utilisation
     if isinstance(data, Counts):
-        metrics = _summarise(data, reference, min_patients, costs)
-        individual: dict[str, float] = {}
-        message = "single patients are not in counts"
+        counts = data
     else:
-        frame = to_frame(data)
-        counts = accumulate(frame, by, strata=strata, windows=windows, horizon=horizon, width=width)
-        metrics = _summarise(counts, reference, min_patients, costs)
-        individual, message = _individual(frame, similar)
+        patients = to_frame(data)
+        counts = accumulate(patients, by, strata=strata, windows=windows, horizon=horizon, width=width)
+    metrics = _summarise(counts, reference, min_patients, costs)
+    individual, message = _individual(patients, similar)
     return replace(
         metrics,
         indices={**metrics.indices, **individual},
@@ -172,8 +172,10 @@ def group_metrics(
     )
 
 
-def _individual(frame: "pd.DataFrame", similar: Sequence[str] | None) -> tuple[dict[str, float], str]:
+def _individual(frame: "pd.DataFrame | None", similar: Sequence[str] | None) -> tuple[dict[str, float], str]:
     """Indices of individual fairness, or why there are none."""
+    if frame is None:
+        return {}, "single patients are not in counts"
     if similar is None:
         return {}, "not asked for"
     lacking = lacking_columns(frame, (*TREATMENTS["in_time"], *((name,) for name in similar)))

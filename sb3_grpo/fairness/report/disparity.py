@@ -9,7 +9,18 @@ from sb3_grpo.fairness.report import elements, figures
 from sb3_grpo.fairness.report.contents import Contents
 from sb3_grpo.fairness.report.decision import LABELS, fell, levelling_down, rose, verdict
 from sb3_grpo.fairness.report.findings import Findings, PolicyFindings
-from sb3_grpo.fairness.report.wording import Scale, capital, insufficient, level_text, listing, number, percent, plain
+from sb3_grpo.fairness.report.wording import MINUS, Scale, capital, insufficient, level_text, listing, number, percent, plain
+
+_INDICES: Final = {
+    "published_demographic_parity": f"demographic parity: 1 {MINUS} largest distance of a group's share treated from all's",
+    "in_time_parity_difference": f"parity in time: largest {MINUS} smallest share in time",
+    "published_equalized_odds": f"equal success: 1 {MINUS} largest distance of a group's success from all's",
+    "equalized_odds_difference": "equalized odds: the same in time, of those who must not wait or of the others, the larger",
+    "consistency": f"individual fairness: 1 {MINUS} mean difference in time from the ten patients most alike",
+    "lipschitz": "individual fairness: mean of that difference divided by the distance of the patients",
+    "wait_time_equity": f"equity of waits: 1 {MINUS} standard deviation / mean of the groups' mean waits",
+}
+"""Indices of disparity that the page gives, by what they are."""
 
 _STANDARDISED: Final = {"benefit_rate": "benefit rate", "in_time": "in time", "success": "success"}
 
@@ -39,6 +50,27 @@ def groups(contents: Contents) -> str:
         elements.figure(drawn, text, _group_table(contents)),
         elements.paragraph(_insufficient_note(found), "note") if bands.insufficient else "",
         _at_equal_severity(contents),
+        _indices(contents),
+    )
+
+
+def _indices(contents: Contents) -> str:
+    """The usual indices of disparity, under the policies compared, where there are records."""
+    metrics = {name: contents.findings.policies[name].metrics for name in contents.compared}
+    known = {name: found.indices for name, found in metrics.items() if found is not None}
+    rows = [
+        [label, *(number(of.get(key, np.nan)) if np.isfinite(of.get(key, np.nan)) else "not known" for of in known.values())]
+        for key, label in _INDICES.items()
+        if any(key in of for of in known.values())
+    ]
+    if not rows:
+        return ""
+    caption = (
+        "Best is 1 where the formula begins with 1, else 0. They have no intervals, and alone they mislead: "
+        "triage makes shares and waits differ on purpose. Judge by the rates above."
+    )
+    return elements.details(
+        "Parity, odds, individual fairness", elements.table("indices-table", caption, ["index", *known], rows)
     )
 
 

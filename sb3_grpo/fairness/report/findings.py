@@ -119,7 +119,7 @@ def find(sources: Mapping[str, Source], setting: Setting, confidence: float = CO
     policies: dict[str, PolicyFindings] = {}
     reference = None if setting.reference is None else sources[setting.reference]
     for name, source in sources.items():
-        metrics = None if source.counts is None else group_metrics(source.counts, costs=source.costs)
+        metrics = None if source.counts is None else group_metrics(source.counts, costs=source.costs, patients=source.frame)
         demand, benefit = source.totals.demand.sum(), source.totals.benefit.sum()
         share = float(benefit / demand) if demand > 0 else np.nan
         policies[name] = PolicyFindings(

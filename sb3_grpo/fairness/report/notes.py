@@ -7,10 +7,11 @@ from typing import Final
 import numpy as np
 
 from sb3_grpo.fairness.inference.max_t import MIN_EPISODES
+from sb3_grpo.fairness.inference.pairing import NEGATIVE_CONTROLS, negative_control
 from sb3_grpo.fairness.metrics import MIN_PATIENTS
-from sb3_grpo.fairness.report.findings import Findings
+from sb3_grpo.fairness.report.findings import Findings, resampler
 from sb3_grpo.fairness.report.sources import Source
-from sb3_grpo.fairness.report.wording import level_text, percent
+from sb3_grpo.fairness.report.wording import capital, level_text, percent
 
 _LIBRARIES: Final = ("sb3-grpo", "stable-baselines3", "gymnasium", "torch", "numpy", "scipy", "statsmodels", "plotly")
 
@@ -24,6 +25,7 @@ def notes(findings: Findings, sources: Mapping[str, Source], facts: dict[str, st
     :return: texts by name
     """
     setting = findings.setting
+    source = sources[setting.subject]
     result = {
         "Unit": (
             f"The episode, n = {findings.n_episodes}. Patients of one episode share beds and queues, so they are not "
@@ -49,6 +51,15 @@ def notes(findings: Findings, sources: Mapping[str, Source], facts: dict[str, st
     if setting.by != ("group",):
         result["Groups"] = f"By {', '.join(setting.by)}."
     result |= {f"{key[:1].upper()}{key[1:]}": value for key, value in {**setting.facts, **facts}.items()}
+    if source.episodes is not None and "Arrivals" not in facts:  # replayed patients may differ by sex in other ways too
+        checked = [
+            negative_control(source.episodes.records, findings.n_episodes, resampler(setting.seed), attribute).message
+            for attribute in NEGATIVE_CONTROLS
+        ]
+        result["Negative controls"] = (
+            "Sex and deprivation quintile touch nothing in a simulated hospital, so no gap by them is to be found. "
+            f"{capital('; '.join(checked))}."
+        )
     metrics = findings.subject.metrics
     if metrics is not None and metrics.messages:
         result["Notes on the records"] = "; ".join(metrics.messages) + "."

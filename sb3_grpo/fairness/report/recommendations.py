@@ -20,6 +20,9 @@ MOST: Final = 5
 SATURATED: Final = 0.9
 """Mean share in use from which a resource counts as saturated: queues grow without bound as it nears 1."""
 
+INVALID: Final = 0.05
+"""Share of invalid actions from which a policy's numbers are in part those of the rule that acted in its place."""
+
 _CLASS: Final = ("age_band", "severity_arrival")
 _FACTOR_OF_EPISODES: Final = 100  # beyond that many times the episodes played, more are no advice
 
@@ -51,6 +54,7 @@ def recommend(
     """
     scale = Scale(findings.setting.share)
     found = [
+        _invalid_actions(findings),
         _losses(findings, scale),
         _lever(findings, levers, scale),
         _saturated(used),
@@ -59,6 +63,18 @@ def recommend(
         _too_few_episodes(findings, scale),
     ]
     return tuple(recommendation for recommendation in found if recommendation is not None)[:MOST]
+
+
+def _invalid_actions(findings: Findings) -> Recommendation | None:
+    policy = findings.subject
+    if not policy.invalid_share >= INVALID:
+        return None
+    return Recommendation(
+        "Invalid actions",
+        f"In {percent(policy.invalid_share)} of the decisions {policy.name} chose an action that was not possible, and the "
+        "triage rule acted instead: the numbers here are in part those of that rule. Train and play with masks.",
+        f"A share of invalid actions of at least {percent(INVALID, 0)}.",
+    )
 
 
 def _losses(findings: Findings, scale: Scale) -> Recommendation | None:
