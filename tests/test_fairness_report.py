@@ -452,6 +452,20 @@ def test_a_policy_that_hardly_acts_itself_says_so_first(played: dict[str, Episod
     assert first.about == "Invalid actions" and "of the decisions model chose an action that was not possible" in first.text
 
 
+def test_equal_policies_and_single_episodes_are_put_in_words(played: dict[str, EpisodeSet]) -> None:
+    same = FairnessReport({"one": played["triage"], "other": played["triage"]})
+    assert "not known: no spread" in without_scripts(same.to_html())
+    few = {rule: play(rule, 1) for rule in ("triage", "c-mu")}  # fewer than 30 patients of every group
+    assert FairnessReport(few).decision == "Nothing can be said about c-mu: every group has too few patients."
+    once = {rule: evaluate_episodes(HEURISTICS[rule](make()), lambda: HospitalEnv(RURAL), 1, SEED) for rule in few}
+    for policies in (once, {"triage": once["triage"]}):
+        single = FairnessReport(policies)
+        assert "over 1 episodes" not in single.decision and "interval no interval" not in single.decision
+        assert "no interval: one episode" in single.decision
+    for page in (same.to_html(), single.to_html()):
+        assert not re.search(r"\bnan\b", without_scripts(page))
+
+
 def test_indices_and_negative_controls_stand_on_the_page(report: FairnessReport, played: dict[str, EpisodeSet]) -> None:
     page = without_scripts(report.to_html())
     indices = report.to_dict()["policies"]["triage"]["metrics"]["indices"]

@@ -80,7 +80,7 @@ def decide(findings: Findings, name: str | None = None) -> str:
     """
     policy = findings.subject if name is None else findings.policies[name]
     scale = Scale(findings.setting.share)
-    if policy.paired is None or findings.reference is None:
+    if policy.paired is None or findings.reference is None or policy.bands.worst_group is None:
         return _alone(findings, policy, scale)
     paired, reference = policy.paired, findings.reference
     conclusion, level = verdict(paired), level_text(findings.confidence)
@@ -88,8 +88,9 @@ def decide(findings: Findings, name: str | None = None) -> str:
     worst, gap = scale.with_limits(paired.worst, change=True), scale.with_limits(paired.gap, change=True)
     against = f"against {reference.name} ({level} interval)"
     if conclusion.kind == "no difference shown":
+        played = f"{findings.n_episodes} episode{'s' if findings.n_episodes > 1 else ''}"
         return (
-            f"No difference shown: over {findings.n_episodes} episodes, {policy.name} changes {rate} by {worst} {against} "
+            f"No difference shown: over {played}, {policy.name} changes {rate} by {worst} {against} "
             f"and the gap between the groups by {gap}, {_at(paired, scale)}."
         )
     if conclusion.kind == "levelling down":
@@ -119,7 +120,8 @@ def _alone(findings: Findings, policy: PolicyFindings, scale: Scale) -> str:
         return f"Nothing can be said about {policy.name}: every group has too few patients."
     text = (
         f"Under {policy.name} the worst-off group is {bands.worst_group}, with a {findings.setting.rate} of "
-        f"{scale.level(bands.worst.value)} ({level} interval {scale.limits(bands.worst)})"
+        f"{scale.level(bands.worst.value)} ({'' if np.isnan(bands.worst.low) else f'{level} interval '}"
+        f"{scale.limits(bands.worst)})"
     )
     if np.isfinite(bands.gap.value):
         text += f"; the gap to the best-off group is {_size(bands.gap, scale)}"

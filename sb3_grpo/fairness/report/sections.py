@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import numpy as np
+
+from sb3_grpo.fairness.inference.results import Interval
 from sb3_grpo.fairness.report import disparity, elements, operations
 from sb3_grpo.fairness.report.contents import Contents
 from sb3_grpo.fairness.report.findings import EFFICIENCY
@@ -25,7 +28,7 @@ def tests(contents: Contents) -> str:
             scale.with_limits(row.change, change=True),
             p_value(row.p_value),
             p_value(row.adjusted),
-            f"{plain(row.effect.value, 2)} ({plain(row.effect.low, 2)} to {plain(row.effect.high, 2)})",
+            _effect(row.effect),
         ]
         for row in found.tests
     ]
@@ -47,6 +50,12 @@ def tests(contents: Contents) -> str:
         ),
         elements.table("tests-table", caption, columns, rows),
     )
+
+
+def _effect(effect: Interval) -> str:
+    if np.isnan(effect.value):
+        return "not known: no spread"
+    return f"{plain(effect.value, 2)} ({plain(effect.low, 2)} to {plain(effect.high, 2)})"
 
 
 def method(contents: Contents) -> str:
