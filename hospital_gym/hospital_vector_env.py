@@ -130,7 +130,7 @@ class HospitalVectorEnv(gym.vector.VectorEnv[Floats, npt.NDArray[np.int64], npt.
         truncated = simulators.done if n_ended else np.zeros(self.num_envs, dtype=np.bool_)
         if self._max_steps is not None:
             truncated |= simulators.decisions >= self._max_steps
-            n_ended = np.count_nonzero(truncated)
+            n_ended = int(np.count_nonzero(truncated))
         rewards, running = simulators.rewards.copy(), ~truncated
         infos: dict[str, Any] = {
             "group_id": simulators.groups_concerned.copy(),
