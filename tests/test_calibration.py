@@ -280,6 +280,24 @@ def test_stays_of_no_length_are_left_out(tmp_path: Path) -> None:
     assert read.sentences == ("3 stays of 0 hours are not fitted: a log-normal law has none.",)
 
 
+def test_stays_are_of_the_severity_and_the_bed_that_they_were_in(tmp_path: Path) -> None:
+    severe = ["critical"] * 400
+    read = read_stays(log(tmp_path, severity_decision=severe, matched=[1] * 390 + [0] * 10), ColumnMap())
+    assert set(read.severity_stay) == {2} and set(read.severity) == {0, 1, 2}
+    assert np.isnan(read.stay[390:]).all() and not np.isnan(read.stay[:390]).any()
+    assert read.sentences[0].startswith("10 stays in a bed of another type")
+
+
+def test_day_effect_by_hand() -> None:
+    """Two weeks of 60 and 100 arrivals a day: m = 80, (20^2 x 14 / 7 - 80) / 80^2 is the square of the day effect."""
+    counts = np.zeros((14, 24), dtype=np.int64)
+    counts[:7, 12], counts[7:, 12] = 60, 100
+    fit = fit_arrivals(np.arange(14) % 7, counts)
+    assert fit is not None and fit.day_effect_cv == pytest.approx(np.sqrt((20**2 * 2 - 80) / 80**2))
+    assert fit.requests_per_day == 80.0 and fit.requests_error == pytest.approx(np.sqrt(20**2 * 14 / 7 / 14))
+    assert fit_arrivals(np.arange(13) % 7, counts[:13]) is None
+
+
 def test_bad_logs(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text("a,b\n1,2\n")
