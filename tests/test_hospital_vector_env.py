@@ -1,8 +1,13 @@
 """Many hospitals in one vector environment: to the last bit n single ones."""
 
+import hashlib
+import os
 import pickle
 import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -120,6 +125,18 @@ def test_threads_change_nothing_and_what_was_handed_out_stays() -> None:
     for _ in range(30):
         kept.step(np.full(5, 31))
     assert pickle.dumps(early) == before
+
+
+def digest_of_play() -> str:
+    return hashlib.sha256(pickle.dumps(play(HospitalVectorEnv(2, SHORT), 90))).hexdigest()
+
+
+def test_uncompiled_code_gives_the_same() -> None:
+    code = "from tests.test_hospital_vector_env import digest_of_play; print(digest_of_play())"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    root = Path(__file__).parents[1]
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == digest_of_play()
 
 
 def test_one_of_many_is_a_hospital() -> None:
