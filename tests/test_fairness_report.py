@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
+from stable_baselines3 import PPO
 
 from hospital_gym.heuristics import HEURISTICS
 from hospital_gym.hospital_env import HospitalEnv
@@ -20,6 +21,7 @@ from hospital_gym.records import OUTCOMES
 from hospital_gym.scenarios import RURAL
 from sb3_grpo.common.evaluation import EpisodeSet, evaluate_episodes
 from sb3_grpo.fairness.accumulate import accumulate
+from sb3_grpo.fairness.evaluate import evaluate_policies
 from sb3_grpo.fairness.evaluation_data import REWARD_PER_EXPOSURE, Evaluation, EvaluationSet
 from sb3_grpo.fairness.inference.bands import PairedBands
 from sb3_grpo.fairness.inference.results import Interval
@@ -498,6 +500,18 @@ def test_counterfactuals_are_paired_and_recommended(played: dict[str, EpisodeSet
     other = {"other patients": evaluate_episodes(policy, make, EPISODES, SEED + 1)}
     with pytest.raises(ValueError, match=r"counterfactuals\['other patients'\]: demand differs"):
         FairnessReport(played, subject="triage", counterfactuals=other)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_same_hospital_again_changes_nothing_for_a_model(deterministic: bool) -> None:
+    """A model draws what it drew in the evaluation, so that a lever's effect is not that of other draws."""
+    model = PPO("MlpPolicy", make(), n_steps=8, batch_size=8, seed=0, device="cpu", policy_kwargs={"net_arch": [4]})
+    evaluations = evaluate_policies({"model": model}, make, 4, 0, SEED, deterministic=deterministic)
+    options: dict[str, Any] = {"deterministic": True} if deterministic else {}
+    (again,) = paired_counterfactuals(model, HOSPITAL, {"same": HOSPITAL}, n_episodes=4, seed=SEED, **options).values()
+    episodes = evaluations["model"].episodes
+    assert episodes is not None
+    pd.testing.assert_frame_equal(to_frame(again), to_frame(episodes))
 
 
 def test_default_levers_change_one_thing_each() -> None:

@@ -9,8 +9,10 @@ import gymnasium as gym
 from hospital_gym.hospital_env import HospitalEnv
 from hospital_gym.records import BED_TYPES
 from hospital_gym.scenarios import Scenario
-from sb3_grpo.common.evaluation import EpisodeSet, Policy, evaluate_episodes
+from sb3_grpo.common.evaluation import EpisodeSet
+from sb3_grpo.fairness.evaluate import play_numbers
 from sb3_grpo.fairness.inference.bands import PairedBands
+from sb3_grpo.fairness.players import PolicyLike
 from sb3_grpo.fairness.report.findings import CONFIDENCE, compare
 from sb3_grpo.fairness.report.sources import Source
 
@@ -53,14 +55,14 @@ def default_levers(scenario: Scenario) -> dict[str, Scenario]:
 
 
 def paired_counterfactuals(
-    policy: Policy,
+    policy: PolicyLike,
     scenario: Scenario,
     levers: Mapping[str, Scenario] | None = None,
     *,
     n_episodes: int,
     seed: int,
     n_envs: int = 16,
-    deterministic: bool = True,
+    deterministic: bool = False,
     group_by: Sequence[str] | None = None,
     arrivals: str | None = None,
     make_env: Callable[..., gym.Env] = HospitalEnv,
@@ -68,19 +70,23 @@ def paired_counterfactuals(
 ) -> dict[str, EpisodeSet]:
     """Play the same policy on the same episodes in hospitals that differ in one thing each.
 
-    :param policy: the policy, unchanged: what it would do once it had learned about the change is another question
+    Actions are drawn as :func:`sb3_grpo.evaluate_fairness` draws them, each episode's from a stream of its own: in the
+    hospital as it is the result would be the same again.
+
+    :param policy: the policy as :func:`sb3_grpo.evaluate_fairness` takes one, unchanged: what it would do once it had learned
+        about the change is another question
     :param scenario: the hospital as it is
     :param levers: the changed hospitals by name of the change; default: :func:`default_levers`
     :param n_episodes: as many as the policy itself was evaluated on
-    :param seed: the seed of those episodes
+    :param seed: the seed of those episodes (of an evaluation its ``episode_seed``)
     :param n_envs: number of environments played side by side
-    :param deterministic: as in that evaluation
+    :param deterministic: whether a model takes its most likely action: as in that evaluation
     :param group_by: as in that evaluation, see :class:`hospital_gym.hospital_env.HospitalEnv`
     :param arrivals: as in that evaluation
     :param make_env: called with ``scenario``, ``arrivals`` and ``group_by``, for environments in wrappers
     :param progress: called with the lever and the number of its finished episodes after each of them
     :return: what happened, by lever; hand it to the report as ``counterfactuals``
-    :raises ValueError: if there is no lever
+    :raises ValueError: if there is no lever, or the policy does not fit
     """
     chosen = default_levers(scenario) if levers is None else dict(levers)
     if not chosen:
@@ -90,8 +96,11 @@ def paired_counterfactuals(
         def make() -> gym.Env:
             return make_env(scenario=changed, arrivals=arrivals, group_by=group_by)
 
-        report: Any = None if progress is None else lambda finished: progress(name, finished)
-        return evaluate_episodes(policy, make, n_episodes, seed, n_envs, report, deterministic)
+        report: Any = None if progress is None else lambda finished, total: progress(name, finished)
+        played = play_numbers(policy, name, make, range(n_episodes), seed, deterministic, n_envs, report).episodes
+        if played is None:
+            raise ValueError(f"levers[{name!r}]: got an environment without patient records, expected a hospital")
+        return played
 
     return {name: play(name, changed) for name, changed in chosen.items()}
 
