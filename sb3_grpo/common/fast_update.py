@@ -13,6 +13,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from torch.distributions import Distribution
 
+from sb3_grpo.common.data_parallel import n_processes, total
 from sb3_grpo.common.group_buffers import GroupBufferMixin, GroupMaskableRolloutBuffer, GroupRolloutBuffer, standardise
 from sb3_grpo.common.lean_networks import LeanPolicy, lean_policy
 from sb3_grpo.common.masked_policies import INVALID_LOGIT
@@ -131,6 +132,11 @@ class FlatGradient:
         for parameter, part in zip(parameters, self.gradient.split(sizes), strict=True):
             parameter.grad = part.view_as(parameter)
 
+    def average(self) -> None:
+        """Over all processes that train together."""
+        if n_processes() > 1:
+            total(self.array).div_(n_processes())
+
     def clip(self, max_norm: float) -> None:
         """As ``clip_grad_norm_()`` does, for all parameters together."""
         self.gradient.mul_((max_norm / (self.gradient.norm() + 1e-6)).clamp(max=1.0))
@@ -160,6 +166,7 @@ def fast_update(model: Any, lean: LeanPolicy) -> None:
         for indices in th.as_tensor(buffer.draw_epoch(), device=samples.inputs.device).split(model.batch_size):
             with th.inference_mode():
                 _write_gradient(lean, samples.at(indices), buffer.normalize_samples, settings, flat)
+                flat.average()
                 logged[-1].append(flat.terms.clone())
                 stopped = model.target_kl is not None and flat.terms[_KL].item() > 1.5 * model.target_kl
                 if stopped:

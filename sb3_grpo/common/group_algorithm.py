@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_grpo.common import group_performance
 from sb3_grpo.common.checks import checked_names, is_number, is_positive, per_group
+from sb3_grpo.common.data_parallel import DataParallelMixin, rollout_of_all
 from sb3_grpo.common.env_facts import EnvFacts, read_env_facts
 from sb3_grpo.common.fast_update import FastUpdateMixin
 from sb3_grpo.common.group_advantages import combination_weights, elapsed_discounts
@@ -39,7 +40,7 @@ from sb3_grpo.common.schedules import evaluate_lam, is_always_zero, lam_schedule
 from sb3_grpo.common.trade_off import choose_objective
 
 
-class GroupRobustMixin(FastUpdateMixin):
+class GroupRobustMixin(DataParallelMixin, FastUpdateMixin):
     """
     Goes before an on-policy algorithm with advantage standardisation (PPO and its relatives) in the list of base classes.
 
@@ -316,7 +317,7 @@ class GroupRobustMixin(FastUpdateMixin):
 
         :param rollout_starts: Whether each environment began the rollout with a new episode, (N,)
         """
-        buffer = self.rollout_buffer
+        buffer, rollout_starts = rollout_of_all(self.rollout_buffer, rollout_starts)
         n_known = 0 if self.group_state is None else len(self.group_state["coefficients"])
         n_groups = max(n_known, int(buffer.group_ids.max()) + 1) if self.group_names is None else len(self.group_names)
         if n_groups == 0:

@@ -8,6 +8,7 @@ from sb3_contrib.common.maskable.buffers import MaskableDictRolloutBuffer, Maska
 from sb3_contrib.common.recurrent.buffers import RecurrentDictRolloutBuffer, RecurrentRolloutBuffer
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 
+from sb3_grpo.common.data_parallel import mean_and_deviation, n_processes
 from sb3_grpo.common.group_advantages import combine_advantages, group_gae
 from sb3_grpo.common.group_infos import GroupStep
 from sb3_grpo.common.mixins import with_mixin
@@ -221,12 +222,15 @@ class GroupBufferMixin(RolloutBuffer):
 
 def standardise(advantages: th.Tensor, valid: th.Tensor | None) -> th.Tensor:
     """
-    :param advantages: Advantages of a minibatch, (n,)
+    :param advantages: Advantages of a minibatch, (n,); of this process, if there are several
     :param valid: Which of them are not padding, (n,) bool; None: all
     :return: The same minus their mean, divided by their deviation, to the last bit as SB3 computes it; one alone as it is
     """
     known = advantages if valid is None else advantages[valid]
-    return (advantages - known.mean()) / (known.std() + 1e-8) if len(known) > 1 else advantages
+    if len(known) * n_processes() == 1:
+        return advantages
+    mean, deviation = mean_and_deviation(known)
+    return (advantages - mean) / (deviation + 1e-8)
 
 
 class GroupRolloutBuffer(GroupBufferMixin, RolloutBuffer):
