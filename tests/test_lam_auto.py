@@ -63,8 +63,9 @@ def held_out_interval(model: GroupRobustPPO, n_episodes: int = 2000) -> tuple[fl
 @pytest.mark.parametrize("names", [NAMES, None], ids=["group critic", "sample weights"])
 def test_feasible_target_is_met(names: Sequence[str] | None) -> None:
     """
-    P(action 1) = 2/3 gives the rare group 0.2. In 20 seeds of each case its exact performance ended at 0.201 on average with a
-    standard deviation of 0.018 (group critic) and 0.022, and between 0.144 and 0.238.
+    P(action 1) = 2/3 gives the rare group 0.2. In 20 seeds of each case, none of them used to choose the gains, its exact
+    performance ended at 0.197 on average with a standard deviation of 0.024 (group critic), and 0.189 and 0.018 (sample
+    weights); none was more than 0.06 off.
     """
     model = train(names, min_benefit=0.2)
     performance = TWO_ACTIONS @ action_probabilities(model)
@@ -79,7 +80,10 @@ def test_feasible_target_is_met(names: Sequence[str] | None) -> None:
 
 @pytest.mark.parametrize("factor", [0.2, 5.0])
 def test_scale_may_be_far_off(factor: float) -> None:
-    """The deviation of the rewards, 0.45, is the scale by default."""
+    """
+    The deviation of the rewards, 0.45, is the scale by default. In 20 seeds that were not used to choose the gains, the largest
+    error was 0.053 with the small scale and 0.066 with the large one, which makes the controller slow.
+    """
     model = train(scale=0.45 * factor, min_benefit=0.2)
     assert (TWO_ACTIONS @ action_probabilities(model))[RARE] == pytest.approx(0.2, abs=0.08)
 

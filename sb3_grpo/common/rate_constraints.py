@@ -115,9 +115,9 @@ class RateConstraints(Objective):
 
     min_benefit: np.ndarray | float | None = None
     max_gap: float | None = None
-    proportional: float = 10.0
-    integral: float = 0.2
-    derivative: float = 50.0
+    proportional: float = 20.0
+    integral: float = 1.0
+    derivative: float = 100.0
     dead_band: float = 0.5
     max_lam: float = 0.9
     patience: int = 100
