@@ -100,9 +100,7 @@ def report(rows: int, size: int, wall: float, memory: float, load: float) -> str
     :param load: processes that wanted a core when it began, on average over five minutes
     """
     verdict = "within" if memory <= LIMIT_GB else "**beyond**"
-    return f"""# Audit of a long log
-
-`python benchmarks/audit.py --rows {rows}`: {len(GROUPINGS)} groupings ({"; ".join(GROUPINGS)}), waits from
+    return f"""`python benchmarks/audit.py --rows {rows}`: {len(GROUPINGS)} groupings ({"; ".join(GROUPINGS)}), waits from
 time-stamps, three columns mapped, identifiers checked for duplicates, intervals over weeks, JSON, HTML, CSV and PNG written.
 
 | rows | file | wall time | rows per second | most memory | limit of {LIMIT_GB:g} GB |

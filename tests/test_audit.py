@@ -15,6 +15,7 @@ from sb3_grpo.fairness.audit import Audit, AuditReport, Question, RecordsError, 
 from sb3_grpo.fairness.audit.intervals import korn_graubard, mean_intervals, share_bands, share_intervals
 from sb3_grpo.fairness.audit.units import BATCHES
 from sb3_grpo.fairness.metrics import group_metrics
+from tests.headless_browser import open_browser
 from tests.hospital_log import visits, write, write_map
 
 GROUPS = (("ethnicity",), ("age_band", "sex"))
@@ -69,7 +70,7 @@ def test_the_whole_equals_its_chunks(log: tuple[Path, Path]) -> None:
     """Whatever the length of the chunks, the result is the same: counts, sums, order of groups, intervals."""
     question = Question((("ethnicity",), ("age_band", "ethnicity")), "in_time")
     audit = audit_records(log[0], question, read_map(log[1]))
-    pieces = audit_records(log[0], question, read_map(log[1]), chunk_rows=60)
+    pieces = audit_records(log[0], question, read_map(log[1]), chunk_rows=150)
     assert pieces.groups[1].counts.groups[:3] == ("child-A", "child-B", "child-Ünsal")
     whole, parts = AuditReport(audit).to_frame(), AuditReport(pieces).to_frame()
     pd.testing.assert_frame_equal(parts, whole, rtol=1e-9)
@@ -294,6 +295,21 @@ def test_the_command(log: tuple[Path, Path], tmp_path: Path, capsys: pytest.Capt
     assert (out / "audit.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_page_in_a_browser(audit: Audit, tmp_path: Path) -> None:
+    """On a phone: charts drawn, nothing fetched, no errors, no sideways scrolling."""
+    page = tmp_path / "audit.html"
+    page.write_text(AuditReport(audit).to_html(), encoding="utf-8")
+    with open_browser() as browser:
+        browser.resize(390, 1400, mobile=True)
+        browser.open(page.resolve().as_uri(), until="document.documentElement.dataset.charts")
+        width = browser.evaluate("document.documentElement.scrollWidth")
+        bars = browser.evaluate("document.querySelectorAll('.chart .bars path').length")
+        fetched = [event["request"]["url"] for event in browser.named("Network.requestWillBeSent")]
+        errors = [*browser.named("Runtime.exceptionThrown"), *browser.named("Log.entryAdded")]
+    assert width == 390 and bars >= 6 and not errors
+    assert all(url.startswith(("file:", "data:")) for url in fetched)
+
+
 def test_the_command_with_options_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = visits(400).rename(columns={"Sex": "Gender"})
     path = write(tmp_path, table, sep=";", lineterminator="\r\n")
@@ -308,7 +324,7 @@ def test_the_command_with_options_alone(tmp_path: Path, capsys: pytest.CaptureFi
     [
         (["--group", "sex,sex"], "--group: got 'sex,sex', expected different columns"),
         (["--group", "race"], "no column 'race' (to group by)"),
-        (["--group", "sex", "--columns", "no.yml"], "--columns: scenario: no file 'no.yml'"),
+        (["--group", "sex", "--columns", "no.yml"], "--columns: got 'no.yml', expected a YAML file that exists"),
         (["--group", "sex", "--column", "wait"], "--column: got 'wait', expected FIELD=COLUMN"),
         (["--group", "sex", "--keep", "a"], "--keep: got 'a', expected COLUMN=VALUE"),
         (["--group", "Sex", "--column", "treated=Age"], "column 'Age': got "),

@@ -1,6 +1,6 @@
 """What a hospital is fitted to: arrivals, attributes and stays of the patients of a log."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +11,7 @@ from hospital_gym.records import AGE_BANDS, SEVERITIES, SEXES
 from sb3_grpo.fairness.audit.columns import ColumnMap
 from sb3_grpo.fairness.audit.files import RecordsError
 from sb3_grpo.fairness.audit.log import PatientLog
+from sb3_grpo.fairness.records import counted_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,8 +70,6 @@ def read_stays(path: str | Path, columns: ColumnMap, bad_rows: int = 0) -> Stays
     :param bad_rows: rows that may be left out
     :raises RecordsError: naming file, line and column of what cannot be used
     """
-    from dataclasses import replace
-
     log = PatientLog(path, replace(columns, age_bands=(18.0, 65.0)), bad_rows=bad_rows, only=FIELDS)
     if not any(name in log for name in ("arrival", "age_band", "sex", "severity_arrival", "service_time")):
         raise RecordsError(
@@ -106,8 +105,6 @@ def read_stays(path: str | Path, columns: ColumnMap, bad_rows: int = 0) -> Stays
 
 def _compact(frame: "pd.DataFrame") -> dict[str, npt.NDArray[np.generic]]:
     """A chunk in few bytes for each patient."""
-    from sb3_grpo.fairness.records import counted_rows
-
     kept = counted_rows(frame)
     found: dict[str, npt.NDArray[np.generic]] = {}
     for name in ("arrival", "service_start"):

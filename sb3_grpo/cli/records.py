@@ -1,7 +1,7 @@
 """Options of the commands that read a hospital's own log: which file, what its columns are called, what to leave out."""
 
 import argparse
-import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,6 @@ def read_columns(args: argparse.Namespace) -> ColumnMap:
         "decimal": args.decimal,
         "encoding": args.encoding,
     }
-    from dataclasses import replace
-
     return replace(columns, **{key: value for key, value in form.items() if value is not None})
 
 
@@ -102,11 +100,6 @@ class RowCounter:
     def __call__(self, rows: int) -> None:
         """Show a number of rows."""
         self._progress.update(self._task, completed=rows)
-
-
-def is_stdout_terminal() -> bool:
-    """Whether somebody is looking."""
-    return sys.stdout.isatty()
 
 
 def output_folder(path: str | None, records: str, command: str) -> Path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -368,8 +369,6 @@ def _by_unit(counts: Counts, fact: str) -> FloatArray:
 
 def _ordered(counts: Counts, by: tuple[str, ...], categories: dict[str, list[str]]) -> Counts:
     """The groups in the order of their attributes, however the file was cut; combinations that do not occur left out."""
-    from itertools import product
-
     present = set(counts.sums.index.get_level_values("group"))
     names = ["-".join(values) for values in product(*([*categories[name], MISSING] for name in by))]
     keep_all = len(by) == 1

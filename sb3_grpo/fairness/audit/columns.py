@@ -105,6 +105,8 @@ def read_map(path: str | Path) -> ColumnMap:
     :param path: a file with the key ``columns`` and any other parameter of :class:`ColumnMap`
     :raises ValueError: naming the file, the key, the value and what is accepted
     """
+    if not Path(path).is_file():
+        raise ValueError(f"got {str(path)!r}, expected a YAML file that exists")
     content = read_yaml(str(path))
     try:
         return map_of(content)

@@ -156,7 +156,7 @@ class PatientLog:
         else:
             read = cells.categories(column, source, _ALLOWED.get(name), _SEXES if name == "sex" else None)
         bad = read.bad
-        missing = np.asarray(pd_isna(read.values)) & ~bad
+        missing = _missing(read.values) & ~bad
         faults.append(Fault(source.column, bad, read.accepted))
         if name in _REQUIRED or name in TIMES or name == "episode":
             faults.append(Fault(source.column, missing, f"{read.accepted}: {name} may not be missing"))
@@ -275,8 +275,8 @@ def _moment(text: str) -> float:
         raise RecordsError(f"observed_until: {error}") from None
 
 
-def pd_isna(values: Any) -> Any:
+def _missing(values: Any) -> BoolArray:
     """Which values are missing, of arrays and categories alike."""
     import pandas as pd
 
-    return pd.isna(values)
+    return np.asarray(pd.isna(values), dtype=np.bool_)

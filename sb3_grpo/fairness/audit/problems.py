@@ -2,11 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sb3_grpo.fairness.audit.files import RecordFile, RecordsError
+
+_EXAMPLES: Final = 5  # bad rows that are described
 
 
 @dataclass
@@ -60,9 +63,6 @@ class Problems:
         return [f"{self.n_rows} bad rows were left out: {reasons}. First: {self.examples[0]}."]
 
 
-_EXAMPLES = 5
-
-
 @dataclass(frozen=True)
 class Fault:
     """Cells of one column that are wrong in the same way.
@@ -77,6 +77,3 @@ class Fault:
     bad: npt.NDArray[np.bool_]
     accepted: str
     shown: str = ""
-
-
-__all__ = ["Fault", "Problems", "RecordsError"]
