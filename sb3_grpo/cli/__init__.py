@@ -12,6 +12,7 @@ masks.py      count invalid actions in training with masks
 monitor.py    watch a hospital's own log over time
 scenarios.py  print what each hospital is: load, staff, decisions per episode
 target.py     train for a promise to every group and check it; target_report.py its tables
+train.py      train one model, in one process or several; checkpoints.py what an interruption leaves
 tune.py       tune a rule's thresholds
 ------------- --------------------------------------------------------------------------------------
 options.py    reading and checking options
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     :param argv: the words after the program's name; default: those of this process
-    :return: exit status: 0 done, 1 failed, 2 bad options, 130 interrupted (Ctrl-C), 143 terminated
+    :return: exit status: 0 done, 1 failed, 2 bad options or file, 3 a limit was passed (monitor), 130 interrupted (Ctrl-C), 143 terminated
     """
     parser = OneLineParser(prog="sb3-grpo", description="Group-robust policies for hospitals: train, compare, inspect.")
     parser.add_argument("--version", action="version", version=f"sb3-grpo {__version__}")
