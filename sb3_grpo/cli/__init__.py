@@ -44,18 +44,34 @@ from sb3_grpo.cli import (
     monitor,
     scenarios,
     target,
+    train,
     tune,
 )
 from sb3_grpo.cli.options import OneLineParser, UsageError
 
-_COMMANDS: Final = (audit, calibrate, compare, coverage, demo, evaluate, heuristics, masks, monitor, scenarios, target, tune)
+_COMMANDS: Final = (
+    audit,
+    calibrate,
+    compare,
+    coverage,
+    demo,
+    evaluate,
+    heuristics,
+    masks,
+    monitor,
+    scenarios,
+    target,
+    train,
+    tune,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     :param argv: the words after the program's name; default: those of this process
-    :return: exit status: 0 done, 1 failed, 2 bad options or file, 3 a limit was passed (monitor), 130 interrupted (Ctrl-C), 143 terminated
+    :return: exit status: 0 done, 1 failed, 2 bad options or file, 3 a limit was passed (monitor), 130 interrupted (Ctrl-C),
+        143 terminated
     """
     parser = OneLineParser(prog="sb3-grpo", description="Group-robust policies for hospitals: train, compare, inspect.")
     parser.add_argument("--version", action="version", version=f"sb3-grpo {__version__}")
