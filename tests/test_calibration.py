@@ -156,6 +156,15 @@ def test_a_base_of_ones_own_is_written_out(found: Calibration, tmp_path: Path) -
 # --- parts ---
 
 
+def test_arrivals_are_where_waits_begin(tmp_path: Path) -> None:
+    """A log that names the wait by its two moments names the arrival too."""
+    rows = [f"2024-01-{day:02d} 12:00,2024-01-{day:02d} 13:30" for day in range(1, 29)]
+    (tmp_path / "log.csv").write_text("\n".join(["arrived,seen", *rows]) + "\n", encoding="utf-8")
+    stays = read_stays(tmp_path / "log.csv", map_of({"columns": {"wait": {"from": "arrived", "to": "seen"}}}))
+    assert stays.arrival is not None
+    np.testing.assert_allclose(np.diff(stays.arrival), 24.0)
+
+
 def test_arrivals_of_two_years() -> None:
     rates = hourly_rates(20.0, "england", start_hour=0, n_hours=24 * 728)
     times = draw_arrival_times(rates, 0.2, np.random.default_rng(0), 0)

@@ -22,6 +22,7 @@ CodeArray = npt.NDArray[np.int8]
 FIELDS: Final = (
     *("arrival", "episode", "age", "age_band", "sex", "severity_arrival", "severity_decision"),
     *("service_time", "matched", "counted"),
+    "wait",  # where it runs between two moments, the first is the arrival
 )
 """Fields that are read."""
 
