@@ -81,8 +81,8 @@ def test_feasible_target_is_met(names: Sequence[str] | None) -> None:
 @pytest.mark.parametrize("factor", [0.2, 5.0])
 def test_scale_may_be_far_off(factor: float) -> None:
     """
-    The deviation of the rewards, 0.45, is the scale by default. In 20 seeds that were not used to choose the gains, the largest
-    error was 0.053 with the small scale and 0.066 with the large one, which makes the controller slow.
+    The deviation of the rewards, 0.45, is the scale by default. In 20 seeds that were not used to choose the gains, the
+    largest error was 0.053 with the small scale and 0.066 with the large one, which makes the controller slow.
     """
     model = train(scale=0.45 * factor, min_benefit=0.2)
     assert (TWO_ACTIONS @ action_probabilities(model))[RARE] == pytest.approx(0.2, abs=0.08)
