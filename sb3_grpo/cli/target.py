@@ -56,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="X",
         help="least performance of every group; more words such as elderly=0.8 for groups that are promised something else",
     )
-    parser.add_argument("--max-gap", type=_number, metavar="X", help="largest distance to the best group's performance")
+    parser.add_argument("--max-gap", type=finite_number, metavar="X", help="largest distance to the best group's performance")
     parser.add_argument(
         "--steps", type=whole_number(1), default=DEFAULT_STEPS, metavar="N", help="time steps of each model (%(default)s)"
     )
@@ -71,7 +71,8 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def _number(text: str) -> float:
+def finite_number(text: str) -> float:
+    """An argparse type: a finite number."""
     try:
         number = float(text)
     except ValueError:
@@ -101,7 +102,7 @@ def read_target(words: list[str] | None, max_gap: float | None, names: Sequence[
         if name and name not in names:
             raise UsageError(f"--min-benefit: got {word!r}, expected a group among {', '.join(names)}")
         try:
-            least[name] = _number(number)
+            least[name] = finite_number(number)
         except argparse.ArgumentTypeError as error:
             raise UsageError(f"--min-benefit: {error}, or one of {', '.join(names)} with '=' and a number") from None
     missing = [name for name in names if name not in least]

@@ -91,7 +91,7 @@ class Workers:
         self._numbers = itertools.count()
         self._waiting: list[_Queued] = []
         self._running: dict[Future[Any], _Queued] = {}
-        self._display = _Display(console)
+        self._display = Display(console)
         self._handlers: dict[int, Any] = {}
         self._status = 0
 
@@ -175,7 +175,7 @@ def _context() -> BaseContext:
     return context
 
 
-class _Display:
+class Display:
     """Bars on a terminal; elsewhere a line for a job that takes long."""
 
     def __init__(self, console: Console) -> None:

@@ -52,6 +52,7 @@ def joined() -> Iterator[None]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if th.cuda.is_available() else "gloo", timeout=TIMEOUT)
     try:
         yield
+        dist.barrier()  # nobody leaves while another still talks to it
     finally:
         dist.destroy_process_group()
 
@@ -164,12 +165,14 @@ class DataParallelMixin(OnPolicyAlgorithm):
 
     def collect_rollouts(self, env: Any, *args: Any, **kwargs: Any) -> bool:
         """See the parent. Training ends in all processes if a callback ends it in one."""
+        before = self.num_timesteps
         completed = super().collect_rollouts(env, *args, **kwargs)
         if n_processes() == 1:
             return completed
-        self.num_timesteps += (n_processes() - 1) * self.n_steps * self.n_envs
+        all_completed, all_steps = zip(*of_all((completed, self.num_timesteps - before)), strict=True)
+        self.num_timesteps = before + sum(all_steps)
         self._merged = merge_statistics(self._merged, running_statistics(env))
-        return all(of_all(completed))
+        return all(all_completed)
 
     def train(self) -> None:
         """See the parent. The gradient that is clipped is the average over processes."""
