@@ -191,7 +191,7 @@ class TargetRun:
     @property
     def changes(self) -> dict[str, Any]:
         """Arguments of the algorithm that replace those of the settings."""
-        return {"lam": "auto", **self.target._asdict(), "smoothing": SMOOTHING}
+        return {"lam": "auto", **self.target._asdict(), "smoothing": SMOOTHING, "fast": True}
 
     @property
     def models(self) -> FinishedModels:
