@@ -74,7 +74,7 @@ class GroupRobustRecurrentPPO(GroupRobustMixin, RecurrentPPO):
         instead of steps. None (default): the environment's attribute ``discount_time`` if it has one; False: never
     :param smoothing: Share of the newest rollout in the groups' performance, in (0, 1]
     :param shrinkage: A group's performance is drawn to the average as if this many further units (patients, episodes, steps)
-        had fared like everybody, so that a rare group's noise does not rule
+        had fared like everybody, so that a rare group's noise does not rule; not with ``lam="auto"``
     :param max_weight: Largest ratio of a group's weight in the objective to its share, at least 1, so that a very rare group
         does not rule the update
     :param latent_groups: Finds groups by itself, as clusters of episodes, where nobody has named any
