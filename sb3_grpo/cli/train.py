@@ -114,10 +114,14 @@ def run(args: argparse.Namespace) -> int:
         return training.run()
     try:
         with data_parallel.joined():
-            return training.run()
+            status = training.run()
     except RuntimeError as error:  # torch.distributed has no class of its own for what another process does to this one
         print(f"sb3-grpo train: process {os.environ.get('RANK')}: {error}", file=sys.stderr)
-        return 1
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is saved and closed. Now and then threads of gloo abort an interpreter that is shutting down
+    os._exit(status)
 
 
 class Training:
