@@ -46,7 +46,7 @@ def test_update_is_that_of_the_cpu(kind: str, fast: bool) -> None:
 
 
 def test_rollout_is_moved_at_once() -> None:
-    model = make(lam=0.6, device="cuda")
+    model: Any = make(lam=0.6, device="cuda")
     _, callback = model._setup_learn(10_000)
     model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
     model.rollout_buffer.weight_samples(None)
