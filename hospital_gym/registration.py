@@ -5,6 +5,8 @@ A module of its own that imports nothing heavy, so that it can serve as the targ
 
 from gymnasium.envs.registration import register, registry
 
+from hospital_gym.clinical.registration import register_diagnosis_envs
+
 ENVIRONMENT_IDS = (
     "Hospital-Urban-v0",
     "Hospital-Rural-v0",
@@ -15,7 +17,7 @@ ENVIRONMENT_IDS = (
 
 
 def register_envs() -> None:
-    """Register the hospitals; calling it again does nothing."""
+    """Register hospitals and clinical environments; calling it again does nothing."""
     for environment_id in (*ENVIRONMENT_IDS, "Hospital-v0"):
         if environment_id in registry:
             continue
@@ -27,3 +29,4 @@ def register_envs() -> None:
             vector_entry_point="hospital_gym.hospital_vector_env:HospitalVectorEnv",
             kwargs=kwargs,
         )
+    register_diagnosis_envs()

@@ -1,0 +1,26 @@
+"""Ids of the diagnosis environments. Imports nothing heavy."""
+
+from typing import Any, Final
+
+from gymnasium.envs.registration import register, registry
+
+DIAGNOSIS_ENVIRONMENTS: Final[dict[str, dict[str, Any]]] = {
+    "Diagnosis-HeartDisease-v0": {"table": "heart-disease"},
+    # Where one patient in twelve, or one in seven, dies, "nobody dies" is right nearly always, and learners find that first
+    "Diagnosis-EicuMortality-v0": {"table": "eicu-mortality", "sampling": "label"},
+    "Diagnosis-IcuMortality-v0": {"table": "icu-mortality", "sampling": "label"},
+    "Diagnosis-BreastCancer-v0": {"table": "breast-cancer"},
+}
+"""Id and arguments of each; ``Diagnosis-v0`` takes any other table with ``table=``."""
+
+
+def register_diagnosis_envs() -> None:
+    """Register them; calling it again does nothing."""
+    for environment_id, kwargs in {**DIAGNOSIS_ENVIRONMENTS, "Diagnosis-v0": {}}.items():
+        if environment_id not in registry:
+            register(
+                environment_id,
+                entry_point="hospital_gym.clinical.diagnosis_env:DiagnosisEnv",
+                vector_entry_point="hospital_gym.clinical.diagnosis_vector_env:DiagnosisVectorEnv",
+                kwargs=dict(kwargs),
+            )
