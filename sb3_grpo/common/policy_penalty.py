@@ -13,15 +13,17 @@ Penalty = Callable[[Any], th.Tensor]
 
 
 @contextmanager
-def penalised(model: Any, penalty: Penalty, key: str) -> Iterator[None]:
+def penalised(model: Any, penalty: Penalty, coefficient: float, key: str) -> Iterator[None]:
     """
-    Inside the block ``train()`` minimises PPO's loss plus the mean penalty.
+    Inside the block ``train()`` minimises PPO's loss plus ``coefficient`` times the mean penalty.
 
     SB3's loss is ... + ent_coef * -mean(entropy), with the entropy that ``policy.evaluate_actions()`` returns. Inside the
-    block that method returns ent_coef * entropy - penalty, and ``ent_coef`` is 1. What is logged is put right afterwards.
+    block that method returns ent_coef * entropy - coefficient * penalty, and ``ent_coef`` is 1. What is logged is put right
+    afterwards.
 
     :param model: An algorithm of SB3 with such a loss
     :param penalty: The penalty
+    :param coefficient: Its weight in the loss
     :param key: What its mean is logged as
     """
     policy, ent_coef = model.policy, model.ent_coef
@@ -35,7 +37,7 @@ def penalised(model: Any, penalty: Penalty, key: str) -> Iterator[None]:
         costs = penalty(obs)
         entropies.append(entropy.mean().item())
         penalties.append(costs.mean().item())
-        return values, log_prob, ent_coef * entropy - costs
+        return values, log_prob, ent_coef * entropy - coefficient * costs
 
     policy.evaluate_actions, model.ent_coef = evaluate_actions, 1.0
     try:
@@ -47,20 +49,19 @@ def penalised(model: Any, penalty: Penalty, key: str) -> Iterator[None]:
     model.logger.record(key, sum(penalties) / len(penalties))
 
 
-def kl_penalty(policy: ActorCriticPolicy, reference: ActorCriticPolicy, coefficient: float) -> Penalty:
+def divergence_from(reference: ActorCriticPolicy, policy: ActorCriticPolicy) -> Penalty:
     """
-    ``coefficient`` times the Kullback-Leibler divergence of the policy from a reference, KL(policy || reference), exactly.
+    Kullback-Leibler divergence of the policy from a reference, KL(policy || reference), exactly.
 
-    :param policy: The policy. It has just evaluated the observations, and keeps the distribution
     :param reference: A policy with the same kind of actions, which is not trained
-    :param coefficient: Weight of the divergence
+    :param policy: The policy. It has just evaluated the observations, and keeps the distribution
     :return: The penalty
     """
 
     def penalty(obs: Any) -> th.Tensor:
         with th.no_grad():
             target = reference.get_distribution(obs)
-        return coefficient * divergence(policy.action_dist, target)
+        return divergence(policy.action_dist, target)
 
     return penalty
 

@@ -22,8 +22,8 @@ DEFAULT_ANSWERS: Final = 8
 _HARMLESS: Final = (Monitor, OrderEnforcing, PassiveEnvChecker)
 
 _HOW: Final = (
-    "expected the id of an environment that is registered with a `vector_entry_point` whose vector environment takes `answers` "
-    "and resets in the same step, such an environment (gymnasium.make), a Gymnasium VectorEnv, or a VecEnv, in which "
+    "expected the id of an environment that is registered with a `vector_entry_point` whose vector environment takes "
+    "`answers` and resets in the same step, such an environment (gymnasium.make), or a VectorEnv or VecEnv in which "
     "environments i * R to (i + 1) * R - 1 hold the R answers to one case"
 )
 
@@ -66,7 +66,7 @@ def checked(env: VecEnv, answers: int | None) -> VecEnv:
     :param env: Environments that hold answers to cases
     :param answers: Number of answers to each case; None: the environments say
     :return: The environments
-    :raises ValueError: If the environments have another number of answers, or do not say, or it is 1, or does not divide theirs
+    :raises ValueError: If the environments have another number of answers, or do not say, or it is 1 or does not divide theirs
     """
     told = env_attribute(env, "answers")
     number = told if answers is None else answers
@@ -110,8 +110,6 @@ def _spec_of(env: Any) -> EnvSpec | None:
     single = env.envs[0] if isinstance(env, DummyVecEnv) else env
     while isinstance(single, gym.Wrapper):
         if not isinstance(single, _HARMLESS):
-            raise ValueError(
-                f"env: got an environment inside {type(single).__name__}, which cannot be put around many; {_HOW}"
-            )
+            raise ValueError(f"env: got one inside {type(single).__name__}, which cannot be put around many; {_HOW}")
         single = single.env
     return vector_spec(getattr(single, "spec", None))
