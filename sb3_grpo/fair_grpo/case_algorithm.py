@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_grpo.common.case_infos import read_case_infos
 from sb3_grpo.common.checks import checked_names, is_number
 from sb3_grpo.common.data_parallel import n_processes
+from sb3_grpo.common.decision_vec_env import DecisionInfos
 from sb3_grpo.common.episode_features import flat_observations
 from sb3_grpo.common.fast_update import FastUpdateMixin
 from sb3_grpo.common.frozen_policy import FrozenPolicy, freeze, thaw
@@ -153,10 +154,15 @@ class CaseAlgorithmMixin(FastUpdateMixin, StepLocalsMixin):
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         """Called by the parent between ``env.step()`` and ``rollout_buffer.add()``: the place to read infos."""
-        newest = slice(-self._stats_window_size, None)  # of older ones the parent would keep nothing
-        super()._update_info_buffer(infos[newest], None if dones is None else dones[newest])
+        if dones is not None:
+            self._stage(infos, dones)
+        newest = self._stats_window_size  # of older ones the parent would keep nothing
+        told = infos.newest_statistics(newest) if isinstance(infos, DecisionInfos) else infos[-newest:]
+        super()._update_info_buffer(told, None if dones is None else dones[-newest:])
+
+    def _stage(self, infos: list[dict[str, Any]], dones: np.ndarray) -> None:
         step = self.step_locals()
-        if step is None or dones is None:
+        if step is None:
             return
         if not dones.all():
             raise ValueError(
@@ -177,6 +183,8 @@ class CaseAlgorithmMixin(FastUpdateMixin, StepLocalsMixin):
                 "them in the environment, let groups be found with latent_groups=LatentCases(), or use weighting=None"
             )
         self.rollout_buffer.stage_cases(cases, dones, rewards)
+        if isinstance(infos, DecisionInfos):
+            self.rollout_buffer.silence(infos)
 
     def _check_same_observation(self) -> None:
         parts = self._last_obs if isinstance(self._last_obs, dict) else {"": self._last_obs}

@@ -7,6 +7,7 @@ import numpy as np
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 
 from sb3_grpo.common.case_infos import CaseStep
+from sb3_grpo.common.decision_vec_env import DecisionInfos
 from sb3_grpo.common.group_buffers import GroupBufferMixin
 from sb3_grpo.common.group_infos import GroupStep
 from sb3_grpo.common.mixins import with_mixin
@@ -19,6 +20,7 @@ class CaseBufferMixin(GroupBufferMixin):
     """
 
     answers: int = 1
+    _silenced: DecisionInfos | None = None
 
     case_groups: np.ndarray  # (T, N / R) int64, -1: none
     case_sources: np.ndarray  # (T, N / R) int64
@@ -43,6 +45,19 @@ class CaseBufferMixin(GroupBufferMixin):
             self.case_groups[self.pos] = step.groups
         if step.sources is not None:
             self.case_sources[self.pos] = step.sources
+
+    def silence(self, infos: DecisionInfos) -> None:
+        """
+        Between here and :meth:`add` the parent algorithm asks each info whether a time limit ended its episode. None did.
+
+        :param infos: The infos; they speak again afterwards
+        """
+        infos.silent, self._silenced = True, infos
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        super().add(*args, **kwargs)
+        if self._silenced is not None:
+            self._silenced.silent, self._silenced = False, None
 
     def by_case(self, values: np.ndarray) -> np.ndarray:
         """
