@@ -27,7 +27,7 @@ def planted_table(n: int = 1000, seed: int = 0, rare: float = 0.1, noise: float 
     return CaseTable.from_arrays(features, label, group, ("common", "rare"), rng.integers(0, 2, n), ("here", "there"))
 
 
-def planted_env(n_cases: int = 16, answers: int = 4, **kwargs: Any) -> DiagnosisVectorEnv:
+def planted_env(n_cases: int = 16, answers: int = 4, **kwargs: Any) -> Any:
     return DiagnosisVectorEnv(n_cases * answers, planted_table(), subset="all", answers=answers, **kwargs)
 
 

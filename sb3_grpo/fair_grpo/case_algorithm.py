@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
@@ -121,7 +122,7 @@ class CaseAlgorithmMixin(FastUpdateMixin, StepLocalsMixin):
         self.source_names = names_of(env, "source_names", self.source_names, trained)
         return answers
 
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+    def set_env(self, env: GymEnv | VectorEnv | str, force_reset: bool = True) -> None:
         """
         See the parent.
 
