@@ -311,7 +311,8 @@ def cases_of(groups: np.ndarray, rewards: np.ndarray) -> Cases:
 def test_group_dro_reaches_the_softmax_of_the_needs() -> None:
     rewards, groups, _ = planted()
     history = update_history(initial_history(), rewards, groups)
-    weighting, state = make_weighting("group_dro", {"shrinkage": 0.0, "objective_kwargs": {"eta": 1.0, "floor": 0.0}}), {}
+    weighting = make_weighting("group_dro", {"shrinkage": 0.0, "objective_kwargs": {"eta": 1.0, "floor": 0.0}})
+    state: dict[str, np.ndarray] = {}
     for _ in range(300):
         weights, state = weighting(cases_of(groups, rewards), history, state)
     deviation = math.sqrt(0.74 * 0.26)  # mean reward .9 * .8 + .1 * .2

@@ -114,7 +114,8 @@ class CaseAlgorithmMixin(FastUpdateMixin, StepLocalsMixin):
         :return: Number of answers to each case
         :raises ValueError: If they name other groups or sources, or the numbers do not fit
         """
-        answers, batch_size = int(env_attribute(env, "answers") or self.answers), self.batch_size
+        told: Any = env_attribute(env, "answers") or self.answers
+        answers, batch_size = int(told), self.batch_size
         if batch_size % answers:
             raise ValueError(f"`batch_size` must be a multiple of `answers`={answers}, as cases stay whole, got {batch_size}")
         trained = self.case_history is not None

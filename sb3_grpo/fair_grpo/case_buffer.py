@@ -103,7 +103,7 @@ class CaseRolloutBuffer(CaseBufferMixin, RolloutBuffer):
     """``RolloutBuffer`` of cases, see :class:`CaseBufferMixin`."""
 
 
-class CaseDictRolloutBuffer(CaseBufferMixin, DictRolloutBuffer):
+class CaseDictRolloutBuffer(CaseBufferMixin, DictRolloutBuffer):  # type: ignore[misc]
     """``DictRolloutBuffer`` of cases, see :class:`CaseBufferMixin`."""
 
 

@@ -123,9 +123,10 @@ class FairGRPO(CaseAlgorithmMixin, PPO):
         device: th.device | str = "auto",
         _init_setup_model: bool = True,
     ):
+        cases: Any = case_vec_env(env, answers, n_cases) if _init_setup_model and env is not None else env
         super().__init__(
             policy,
-            case_vec_env(env, answers, n_cases) if _init_setup_model and env is not None else env,
+            cases,
             learning_rate=learning_rate,
             n_steps=n_steps,
             # load() sets the file's later: until then there is nothing to warn about
