@@ -2,9 +2,9 @@
 
     python benchmarks/diagnosis.py --markdown docs/results/benchmark-diagnosis.md
 
-Cases are synthetic: 20 features, two answers, a rare hard group, two sources. Every method presents 512 cases at once, asks for
-8 answers to each, and makes 4 epochs over minibatches of 128 cases, with the same network. Each measurement has a process of
-its own. The loop knows nothing of groups, environments, callbacks or files: it is the least that this algorithm can cost.
+Cases are synthetic: 20 features, two answers, a rare hard group, two sources. Every method presents 512 cases at once, asks
+for 8 answers to each, and makes 4 epochs over minibatches of 128 cases, with the same network. Each measurement has a process
+of its own. The loop knows nothing of groups, environments, callbacks or files: it is the least that this algorithm can cost.
 """
 
 import argparse
@@ -176,9 +176,10 @@ def rows_of(cases: int, large: int, repetitions: int) -> list[tuple[str, ...]]:
 
 def note(repetitions: int, load: float) -> str:
     """What the table means, and the machine."""
-    return f"""{N_CASES} cases at once, {ANSWERS} answers to each, {EPOCHS} epochs, minibatches of {BATCH_CASES} cases, layers {LAYERS};
-fastest of {repetitions} measurements taken in turn, each in a process of its own (the largest table: one). Seconds are those for
-which the process had a core. Ratio: to the loop, which has no weights, environment, log or infos. MiB: memory of the process
+    settings = f"{ANSWERS} answers to each, {EPOCHS} epochs, minibatches of {BATCH_CASES} cases, layers {LAYERS}"
+    return f"""{N_CASES} cases at once, {settings}; fastest of
+{repetitions} measurements taken in turn, each in a process of its own (the largest table: one). Seconds are those for which the
+process had a core. Ratio: to the loop, which has no weights, environment, log or infos. MiB: memory of the process
 when training began, table included, and the most during training. Accuracy: of the likeliest answers to 10,000 of the cases,
 which shows that all of them learn the same; 0.95 is possible.
 

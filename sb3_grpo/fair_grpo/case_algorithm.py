@@ -31,7 +31,7 @@ from sb3_grpo.fair_grpo.case_env import case_vec_env, checked, names_of
 from sb3_grpo.fair_grpo.case_history import CaseHistory, grow, initial_history, update_history
 from sb3_grpo.fair_grpo.case_logging import case_log
 from sb3_grpo.fair_grpo.latent_cases import LatentCases
-from sb3_grpo.fair_grpo.lean_cases import case_policy
+from sb3_grpo.fair_grpo.lean_cases import CasePolicy
 from sb3_grpo.fair_grpo.weightings import Cases, Weighting, WeightingState, make_weighting
 
 
@@ -277,7 +277,7 @@ class CaseAlgorithmMixin(FastUpdateMixin, StepLocalsMixin):
         if not (self.fast and known and not self.reference_kl and type(self.rollout_buffer) is CaseRolloutBuffer):
             return None
         lean = lean_policy(self.policy)
-        return None if lean is None else case_policy(lean, self.rollout_buffer.answers)
+        return None if lean is None else CasePolicy(lean, self.rollout_buffer.answers)
 
     def dump_logs(self, iteration: int = 0) -> None:
         """See the parent. Adds what the rollout told of groups and sources."""
