@@ -14,7 +14,12 @@ from stable_baselines3.common.utils import FloatSchedule, explained_variance
 from torch.distributions import Distribution
 
 from sb3_grpo.common.data_parallel import n_processes, total
-from sb3_grpo.common.group_buffers import GroupBufferMixin, GroupMaskableRolloutBuffer, GroupRolloutBuffer, standardise
+from sb3_grpo.common.group_buffers import (
+    GroupBufferMixin,
+    GroupMaskableRolloutBuffer,
+    GroupRolloutBuffer,
+    standardise_minibatches,
+)
 from sb3_grpo.common.lean_networks import LeanPolicy, lean_policy
 from sb3_grpo.common.masked_policies import INVALID_LOGIT
 from sb3_grpo.common.schedules import is_always_zero
@@ -51,7 +56,6 @@ class Samples(NamedTuple):
     :param values: Values at that time, (n, K), with K = 1 or the number of groups
     :param returns: Targets of the values, (n, K)
     :param advantages: Advantages, (n,)
-    :param weights: Weights of the samples, (n,); None: all weigh 1
     """
 
     inputs: th.Tensor
@@ -61,7 +65,6 @@ class Samples(NamedTuple):
     values: th.Tensor
     returns: th.Tensor
     advantages: th.Tensor
-    weights: th.Tensor | None
 
     def at(self, indices: th.Tensor) -> "Samples":
         """The samples of a minibatch."""
@@ -163,9 +166,10 @@ def fast_update(model: Any, lean: LeanPolicy) -> None:
     stopped = False
     while len(logged) < model.n_epochs and not stopped:
         logged.append([])
-        for indices in th.as_tensor(buffer.draw_epoch(), device=samples.inputs.device).split(model.batch_size):
+        order, advantages = _epoch(buffer, samples, model.batch_size)
+        for indices, used in zip(order.split(model.batch_size), advantages.split(model.batch_size), strict=True):
             with th.inference_mode():
-                _write_gradient(lean, samples.at(indices), buffer.normalize_samples, settings, flat)
+                _write_gradient(lean, samples.at(indices)._replace(advantages=used), settings, flat)
                 flat.average()
                 logged[-1].append(flat.terms.clone())
                 stopped = model.target_kl is not None and flat.terms[_KL].item() > 1.5 * model.target_kl
@@ -183,7 +187,6 @@ def _samples(buffer: GroupBufferMixin, lean: LeanPolicy) -> Samples:
         flat = array if buffer.generator_ready else buffer.swap_and_flatten(array)
         return th.as_tensor(flat, device=buffer.device)
 
-    weights = buffer.sample_weights
     inputs = lean.inputs(column(buffer.observations))
     return Samples(
         inputs=inputs,
@@ -193,20 +196,27 @@ def _samples(buffer: GroupBufferMixin, lean: LeanPolicy) -> Samples:
         values=column(buffer.values),
         returns=column(buffer.returns),
         advantages=column(buffer.advantages).flatten(),
-        weights=None if weights is None else th.as_tensor(weights, device=buffer.device),
     )
 
 
-def _write_gradient(lean: LeanPolicy, batch: Samples, normalize: bool, settings: LossSettings, flat: FlatGradient) -> None:
+def _epoch(buffer: GroupBufferMixin, samples: Samples, batch_size: int) -> tuple[th.Tensor, th.Tensor]:
+    """Order of the samples in the next epoch, and their advantages in it, standardised and weighted."""
+    order = th.as_tensor(buffer.draw_epoch(), device=samples.inputs.device)
+    advantages = samples.advantages[order]
+    if buffer.normalize_samples:
+        advantages = standardise_minibatches(advantages, batch_size)
+    if buffer.sample_weights is not None:
+        advantages = advantages * th.as_tensor(buffer.sample_weights, device=advantages.device)[order]
+    return order, advantages
+
+
+def _write_gradient(lean: LeanPolicy, batch: Samples, settings: LossSettings, flat: FlatGradient) -> None:
     """Gradient of a minibatch, and the terms of its loss."""
     logits, actor_inputs = lean.actor.forward(batch.inputs)
     values, critic_inputs = lean.critic.forward(batch.inputs)
     if batch.invalid is not None:
         logits.masked_fill_(batch.invalid, INVALID_LOGIT)
-    advantages = standardise(batch.advantages, None) if normalize else batch.advantages
-    if batch.weights is not None:
-        advantages = advantages * batch.weights
-    of_logits, of_values, terms = loss_gradient(logits, values, batch._replace(advantages=advantages), settings)
+    of_logits, of_values, terms = loss_gradient(logits, values, batch, settings)
     lean.actor.backward(of_logits, actor_inputs)
     lean.critic.backward(of_values, critic_inputs)
     flat.terms.copy_(terms)
