@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import hospital_gym  # noqa: F401  (registers the environments)
 from sb3_grpo.common.group_assignment import GroupAssignment
 from sb3_grpo.common.vec_env import from_vector_env, make_vec_env
+from sb3_grpo.fair_grpo import FairGRPO
 from sb3_grpo.group_robust_ppo import GroupRobustMaskablePPO, GroupRobustPPO, GroupRobustRecurrentPPO
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __version__ = Path(__file__).with_name("version.txt").read_text(encoding="utf-8").strip()
 
 __all__ = [
+    "FairGRPO",
     "GroupAssignment",
     "GroupRobustMaskablePPO",
     "GroupRobustPPO",

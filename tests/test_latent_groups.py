@@ -311,7 +311,7 @@ def test_episodes_without_a_label_are_not_compared() -> None:
     latent = LatentGroups(n_groups=2, min_episodes=30)
     relabelled(latent, buffer)
     assert latent.log()["group/ari"] == 1.0  # all that are left are of group 1
-    assert sum(label >= 0 for _, label in latent._memory) == 20
+    assert (latent._labels >= 0).sum() == 20
     unlabelled = LatentGroups(n_groups=2, min_episodes=30)
     relabelled(unlabelled, short_episodes(groups))
     assert "group/ari" not in unlabelled.log()
@@ -540,5 +540,5 @@ def test_features_that_are_none(answer: Any) -> None:
 def test_features_that_change_their_length() -> None:
     latent = LatentGroups(features=lambda observations, rewards: rewards)
     relabelled(latent, short_episodes(np.array([0])))
-    with pytest.raises(ValueError, match=r"of the same length for every episode \(2\), got array\(\[0.5\]"):
+    with pytest.raises(ValueError, match=r"of the same length every time \(2\), got array\(\[0.5\]"):
         relabelled(latent, filled(np.zeros((1, 1, 2)), np.full((1, 1), 0.5), np.ones((1, 1))))

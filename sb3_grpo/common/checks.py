@@ -34,17 +34,18 @@ def check_whole(key: str, value: Any, least: int) -> None:
         raise ValueError(f"{key}: got {value!r}, expected a whole number >= {least}")
 
 
-def checked_names(names: Any) -> tuple[str, ...]:
+def checked_names(names: Any, key: str = "group_names") -> tuple[str, ...]:
     """
     :param names: Names of groups
+    :param key: Name of the argument, for messages
     :return: The names
     :raises ValueError: If they are no sequence of distinct, non-empty strings
     """
     is_sequence = isinstance(names, Sequence) and not isinstance(names, (str, bytes))
     if not is_sequence or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"`group_names` must be a sequence of non-empty strings, got {names!r}")
+        raise ValueError(f"`{key}` must be a sequence of non-empty strings, got {names!r}")
     if len(names) == 0 or len(set(names)) < len(names):
-        raise ValueError(f"`group_names` must hold at least one name, and none twice, got {names!r}")
+        raise ValueError(f"`{key}` must hold at least one name, and none twice, got {names!r}")
     return tuple(names)
 
 

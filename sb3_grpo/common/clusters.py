@@ -13,6 +13,10 @@ from scipy.spatial.distance import cdist
 SILHOUETTE_SAMPLE = 500
 
 
+#: A further cluster must lower the inertia by this share of what the one before did
+ELBOW_DROP = 0.5
+
+
 class Clusters(NamedTuple):
     """Centres of k clusters. An episode belongs to the nearest, with features measured in units of ``scale``."""
 
@@ -67,6 +71,42 @@ def choose(
         if sizes.min() >= min_size and score >= min_silhouette:
             candidates.append((clusters, score))
     return max(candidates, key=lambda candidate: candidate[1]) if candidates else fit(features, 1, rng)
+
+
+def elbow(
+    features: np.ndarray, max_clusters: int, rng: np.random.Generator, least_drop: float = ELBOW_DROP
+) -> tuple[Clusters, float]:
+    """
+    Choose the number of clusters by the elbow of the inertia (the sum of squared distances to the nearest centre): one more as
+    long as it lowers the inertia by at least ``least_drop`` times what the one before did. It never finds one cluster, unless
+    all units are alike.
+
+    :param features: Features of M units, (M, F)
+    :param max_clusters: Largest number of clusters
+    :param rng: Where seeds come from
+    :param least_drop: Least ratio of two drops, in (0, 1)
+    :return: The clusters, and their silhouette
+    """
+    fits = [fit(features, 1, rng)]
+    inertias = [inertia(features, fits[0][0])]
+    distinct = len(np.unique(features, axis=0))
+    for n_clusters in range(2, min(max_clusters, distinct) + 1):
+        fits.append(fit(features, n_clusters, rng))
+        inertias.append(inertia(features, fits[-1][0]))
+        drops = -np.diff(inertias)
+        if n_clusters > 2 and drops[-1] < least_drop * drops[-2]:
+            return fits[-2]
+    return fits[-1]
+
+
+def inertia(features: np.ndarray, clusters: Clusters) -> float:
+    """
+    :param features: Features of M units, (M, F)
+    :param clusters: The clusters
+    :return: Sum of the squared distances to the nearest centre, in units of the clusters' scale
+    """
+    distances = cdist(features / clusters.scale, clusters.centers / clusters.scale, "sqeuclidean")
+    return float(distances.min(axis=1).sum())
 
 
 def refit(features: np.ndarray, old: Clusters, rng: np.random.Generator) -> tuple[Clusters, float]:

@@ -254,18 +254,22 @@ class FastUpdateMixin(OnPolicyAlgorithm):
         if not self.fast:
             return super().train()
         lean = self._lean_policy()
-        with parameters_listed(self.policy), fused_adam(self.policy.optimizer, is_always_zero(self.lam_schedule)):
+        with parameters_listed(self.policy), fused_adam(self.policy.optimizer, self._promises_bits()):
             if lean is None:
                 super().train()
             else:
                 fast_update(self, lean)
         check_finite(self.policy)
 
+    def _promises_bits(self) -> bool:
+        """Whether training must be the parent's bit for bit."""
+        return is_always_zero(self.lam_schedule)
+
     def _lean_policy(self) -> LeanPolicy | None:
         """The policy's networks, where all that training does with them is known; else None."""
         known = super().train.__func__ in (PPO.train, MaskablePPO.train)  # type: ignore[attr-defined]
         known &= type(self.rollout_buffer) in (GroupRolloutBuffer, GroupMaskableRolloutBuffer)
-        wanted = self.fast and not is_always_zero(self.lam_schedule)
+        wanted = self.fast and not self._promises_bits()
         return lean_policy(self.policy) if wanted and known else None
 
 

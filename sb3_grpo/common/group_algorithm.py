@@ -37,10 +37,11 @@ from sb3_grpo.common.latent_groups import LatentGroups
 from sb3_grpo.common.masked_policies import check_masks_are_raw
 from sb3_grpo.common.objectives import Objective
 from sb3_grpo.common.schedules import evaluate_lam, is_always_zero, lam_schedule
+from sb3_grpo.common.step_locals import StepLocalsMixin
 from sb3_grpo.common.trade_off import choose_objective
 
 
-class GroupRobustMixin(DataParallelMixin, FastUpdateMixin):
+class GroupRobustMixin(DataParallelMixin, FastUpdateMixin, StepLocalsMixin):
     """
     Goes before an on-policy algorithm with advantage standardisation (PPO and its relatives) in the list of base classes.
 
@@ -53,9 +54,6 @@ class GroupRobustMixin(DataParallelMixin, FastUpdateMixin):
 
     rollout_buffer: GroupBufferMixin
     normalize_advantage: bool
-
-    # Live only while a rollout is collected
-    _rollout_callback: BaseCallback | None = None
 
     def _init_groups(
         self,
@@ -217,7 +215,7 @@ class GroupRobustMixin(DataParallelMixin, FastUpdateMixin):
         self.rollout_buffer.elapsed_discount = self._elapsed_discount
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_rollout_callback", "_objective", "_baseline"]
+        return [*super()._excluded_save_params(), "_objective", "_baseline"]
 
     # -- Rollout -----------------------------------------------------------------------------------------------------
 
@@ -238,11 +236,7 @@ class GroupRobustMixin(DataParallelMixin, FastUpdateMixin):
         assert self._last_obs is not None and self._last_episode_starts is not None
         check_observation(self._last_obs)
         rollout_starts = self._last_episode_starts
-        self._rollout_callback = callback
-        try:
-            completed = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps, *args, **kwargs)
-        finally:
-            self._rollout_callback = None
+        completed = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps, *args, **kwargs)
         if completed:
             if self.latent_groups is not None:
                 self.latent_groups.relabel(self.rollout_buffer, rollout_starts)
@@ -252,9 +246,9 @@ class GroupRobustMixin(DataParallelMixin, FastUpdateMixin):
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         """Called by the parent between ``env.step()`` and ``rollout_buffer.add()``: the place to read infos."""
         super()._update_info_buffer(*finished_infos(infos, dones))
-        if self._rollout_callback is None or dones is None:
+        step_locals = self.step_locals()
+        if step_locals is None or dones is None:
             return
-        step_locals = self._rollout_callback.locals
         rewards, vec_normalize = step_locals["rewards"], self._vec_normalize_env
         raw_rewards = rewards if vec_normalize is None else vec_normalize.old_reward
         check_observation(step_locals["new_obs"])

@@ -47,9 +47,9 @@ def read_group_infos(
             "The infos of a step are empty, but because of `discount_time` must hold info['elapsed'], the simulated time this "
             "step took, of every environment (`discount_time=False` discounts by steps)"
         )
-    ids = _column(infos, "group_id", ids_required, "the group of the unit that this step concerned, -1 for none")
-    rewards = _column(infos, "group_rewards", False, "the reward split by group")
-    exposure = _column(infos, "group_exposure", False, "the demand of each group that was decided in this step")
+    ids = info_column(infos, "group_id", ids_required, "the group of the unit that this step concerned, -1 for none")
+    rewards = info_column(infos, "group_rewards", False, "the reward split by group")
+    exposure = info_column(infos, "group_exposure", False, "the demand of each group that was decided in this step")
     if rewards is not None and n_groups is None:
         if ids_required:
             raise ValueError(
@@ -78,8 +78,15 @@ def finished_infos(infos: list[dict[str, Any]], dones: np.ndarray | None) -> tup
     return infos.finished(), dones[dones]
 
 
-def _column(infos: Sequence[dict[str, Any]], key: str, required: bool, meaning: str) -> Column | None:
-    """Values of one key; None if no info has it and it is not required."""
+def info_column(infos: Sequence[dict[str, Any]], key: str, required: bool, meaning: str) -> Column | None:
+    """
+    :param infos: Infos of one step, one per environment
+    :param key: A key of theirs
+    :param required: Whether its absence is an error
+    :param meaning: What it stands for, for messages
+    :return: Its values; None if no info has it and it is not required
+    :raises ValueError: If some infos lack it, or all and it is required
+    """
     if isinstance(infos, InfoColumns) and (column := infos.column(key)) is not None:
         return column
     try:
@@ -143,7 +150,7 @@ def _exposure(column: Column, n_groups: int | None) -> np.ndarray:
 
 
 def _elapsed(infos: Sequence[dict[str, Any]]) -> np.ndarray:
-    column = _column(infos, "elapsed", True, "the simulated time this step took, needed because of `discount_time`")
+    column = info_column(infos, "elapsed", True, "the simulated time this step took, needed because of `discount_time`")
     try:
         elapsed = np.array(column, dtype=np.float64).reshape(len(infos))
     except (ValueError, TypeError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import load_env_creator
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common import env_util
 from stable_baselines3.common.monitor import Monitor
@@ -54,7 +54,7 @@ def make_vec_env(
     :return: The environments
     """
     single = (monitor_dir, wrapper_class, vec_env_cls, monitor_kwargs, wrapper_kwargs)
-    spec = _vector_spec(env_id) if not any(single) else None
+    spec = vector_spec(env_id) if not any(single) else None
     if spec is None or "max_episode_steps" in (env_kwargs or {}) or "disable_env_checker" in (env_kwargs or {}):
         return env_util.make_vec_env(
             env_id,
@@ -82,15 +82,18 @@ def make_vec_env(
     return vec_env
 
 
-def _vector_spec(env_id: Any) -> gym.envs.registration.EnvSpec | None:
-    """What is registered under an id, if it has a vector environment that can take the place of single ones."""
-    if not isinstance(env_id, str):
-        return None
-    module, _, name = env_id.rpartition(":")
-    if module:
-        importlib.import_module(module)
-    spec = gym.registry.get(name)
-    if spec is None or spec.vector_entry_point is None or spec.additional_wrappers:
+def vector_spec(env_id: Any) -> EnvSpec | None:
+    """
+    :param env_id: Id of a registered environment, or what is registered under it; anything else has none
+    :return: What is registered, if it has a vector environment that can take the place of single ones
+    """
+    spec = env_id
+    if isinstance(env_id, str):
+        module, _, name = env_id.rpartition(":")
+        if module:
+            importlib.import_module(module)
+        spec = gym.registry.get(name)
+    if not isinstance(spec, EnvSpec) or spec.vector_entry_point is None or spec.additional_wrappers:
         return None
     entry_point = spec.vector_entry_point
     creator: Any = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
