@@ -22,7 +22,7 @@ class Benchmark:
     training: Training
     group_by: tuple[str, ...] = ("sex", "age_band")
     attributes: tuple[str, ...] = ("sex", "age_band")
-    seeds: tuple[tuple[str, tuple[int, ...]], ...] = ((POOLED, (0, 1, 2)), (SOURCES, (0, 1)))
+    seeds: tuple[tuple[str, tuple[int, ...]], ...] = ((POOLED, (0, 1, 2, 3, 4)), (SOURCES, (0, 1)))
     methods: tuple[str, ...] = tuple(METHODS)
 
 
@@ -36,5 +36,5 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
 REFERENCE: Final = "grpo"
 """What the others are compared with."""
 
-SUBJECTS: Final = ("fair-grpo", "fair-grpo-published", "grpo-dro", "grpo-resampling")
+SUBJECTS: Final = ("fair-grpo", "fair-grpo-published", "fair-grpo-latent", "grpo-dro", "grpo-resampling")
 """Whose change of the predictive parity gap is tested, Holm-corrected over these. The first is the primary one."""

@@ -15,7 +15,8 @@ class Method:
     :param label: what it is called in tables
     :param kind: ``"logistic"`` and ``"boosting"`` are classifiers, ``"policy"`` a policy
     :param algorithm: class of the policy's algorithm: ``"PPO"``, ``"GroupRobustPPO"`` or ``"FairGRPO"``
-    :param arguments: keyword arguments of the algorithm
+    :param arguments: keyword arguments of the algorithm; ``latent_groups`` those of
+        :class:`~sb3_grpo.fair_grpo.latent_cases.LatentCases`
     :param answers: answers to each case that are drawn and compared, R; 1 where nothing is compared
     :param sampling: how often each case is presented; None for what is asked for all methods
     """
@@ -65,6 +66,7 @@ METHODS: Final[dict[str, Method]] = {
     "grpo-resampling": Method("GRPO, resampled", arguments={"weighting": None}, sampling="group-label"),
     "fair-grpo-published": Method("FairGRPO, published", arguments={"weighting": "published"}),
     "fair-grpo": Method("FairGRPO, corrected", arguments={"weighting": "corrected"}),
+    "fair-grpo-latent": Method("FairGRPO, label-free", arguments={"weighting": "corrected", "latent_groups": {}}),
 }
 """Every method by the name it has on the command line."""
 

@@ -16,6 +16,7 @@ from hospital_gym.clinical.diagnosis_vector_env import DiagnosisVectorEnv
 from hospital_gym.clinical.preprocessing import Preprocessing
 from sb3_grpo.common.vec_env import from_vector_env
 from sb3_grpo.diagnosis.methods import Method, Training
+from sb3_grpo.fair_grpo.latent_cases import LatentCases
 
 
 def algorithm_class(name: str) -> type[OnPolicyAlgorithm]:
@@ -60,6 +61,9 @@ def train_policy(
         answers=method.answers,
     )
     vec_env = from_vector_env(env)
+    arguments = dict(method.arguments)
+    if "latent_groups" in arguments:
+        arguments["latent_groups"] = LatentCases(**arguments["latent_groups"], seed=seed)
     model = algorithm_class(method.algorithm)(
         "MlpPolicy",
         vec_env,
@@ -71,7 +75,7 @@ def train_policy(
             "learning_rate": training.learning_rate,
             "batch_size": training.batch_size,
             "n_epochs": training.n_epochs,
-            **method.arguments,
+            **arguments,
         },
     )
     model.learn(training.updates * vec_env.num_envs, callback=callback)
