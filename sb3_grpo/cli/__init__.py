@@ -5,6 +5,7 @@ audit.py      report what happened to each group in a hospital's own log
 calibrate.py  fit a scenario to a hospital's own log
 compare.py    compare models and rules on the same patients
 coverage.py   simulate how often intervals cover a known truth
+diagnose.py   train and cross-validate diagnosis policies on a table of cases; diagnose_table.py reads it
 demo.py       train plain PPO and GroupRobustPPO for a hospital and compare them with the rules in use
 evaluate.py   report what a policy does to each group
 heuristics.py compare the rules in use today
@@ -17,7 +18,7 @@ tune.py       tune a rule's thresholds
 ------------- --------------------------------------------------------------------------------------
 options.py    reading and checking options
 jobs.py       what runs in a worker process: train a model, evaluate a policy
-evaluation.py what evaluate and compare share; play_job.py their part in a worker process
+evaluation.py what evaluate and compare share; play_job.py their part in a worker process, diagnose_job.py diagnose's
 workers.py    the worker processes, their progress display, and how they are interrupted
 finished.py   which models of a folder are finished
 records.py    how the log of a hospital is to be read
@@ -38,6 +39,7 @@ from sb3_grpo.cli import (
     compare,
     coverage,
     demo,
+    diagnose,
     evaluate,
     heuristics,
     masks,
@@ -55,6 +57,7 @@ _COMMANDS: Final = (
     compare,
     coverage,
     demo,
+    diagnose,
     evaluate,
     heuristics,
     masks,

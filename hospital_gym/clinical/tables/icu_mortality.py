@@ -56,6 +56,7 @@ def read_icu_mortality(data: str | None = None) -> CaseTable:
     )
     series = series.loc[series["value"] != -1.0]  # -1 stands for missing
     first = series.drop_duplicates(["record", "name"]).pivot(index="record", columns="name", values="value")
+    first = first.reindex(index=outcomes.index, columns=list(DESCRIPTORS))
     frame = pd.concat([_descriptors(first), _summaries(series)], axis=1).loc[outcomes.index]
     frame["died"] = outcomes["In-hospital_death"].map({0: "no", 1: "yes"})
     frame["age_band"] = frame["age"]
@@ -75,7 +76,7 @@ def read_icu_mortality(data: str | None = None) -> CaseTable:
 
 def _descriptors(first: "pd.DataFrame") -> "pd.DataFrame":
     """
-    :param first: (N, parameters) first value of each parameter
+    :param first: (N, descriptors) value of each descriptor
     """
     import pandas as pd
 

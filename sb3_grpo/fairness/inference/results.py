@@ -146,7 +146,7 @@ class Comparison:
         for policy, row in zip(self.policies, plain["policies"], strict=True):
             if policy.paired is not None:
                 row["paired"]["levels_down"] = policy.paired.levels_down
-        return _without_nan(plain)
+        return without_nan(plain)
 
 
 def values_of(values: npt.ArrayLike, key: str, least: int = 1) -> npt.NDArray[np.float64]:
@@ -177,11 +177,12 @@ def check_confidence(confidence: float) -> None:
         raise ValueError(f"confidence: got {confidence}, expected a number inside (0, 1)")
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Nested dictionaries and lists as JSON can hold them: a number that does not exist is None."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sb3_grpo.fairness.inference.results import Interval
+from sb3_grpo.fairness.inference.results import Estimate, Interval
 from sb3_grpo.fairness.report.curves import TrainingCurve
 from sb3_grpo.fairness.report.findings import Findings
 from sb3_grpo.fairness.report.waits import WaitCurve
@@ -61,7 +61,7 @@ def _figure(height: int, **layout: Any) -> "go.Figure":
     return figure
 
 
-def _error(intervals: Sequence[Interval]) -> dict[str, Any]:
+def _error(intervals: Sequence[Interval | Estimate]) -> dict[str, Any]:
     return dict(
         type="data",
         symmetric=False,
@@ -190,6 +190,39 @@ def pareto(findings: Findings) -> "go.Figure":
     form = ".3~%" if findings.setting.share else ".3g"
     figure.update_xaxes(title="efficiency: (benefit \u2212 cost) / demand", tickformat=form, nticks=6, zeroline=False)
     figure.update_yaxes(title="rate of the worst-off group", tickformat=form, nticks=7, zeroline=False)
+    return figure
+
+
+def trade_off(points: Mapping[str, tuple[Estimate, Estimate]], titles: tuple[str, str]) -> "go.Figure":
+    """Two numbers of each of several methods, with their intervals.
+
+    :param points: by the methods' names
+    :param titles: what the axes show
+    """
+    import plotly.graph_objects as go
+
+    figure = _figure(430, showlegend=True)
+    for place, (name, (across, up)) in enumerate(points.items()):
+        kind = place % len(COLOURS)
+        if not np.isfinite(across.value + up.value):
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=[across.value],
+                y=[up.value],
+                error_x={**_error([across]), "color": _FAINT, "thickness": 1, "width": 0},
+                error_y={**_error([up]), "color": _FAINT, "thickness": 1, "width": 0},
+                mode="markers",
+                name=_label(name),
+                marker=dict(
+                    size=12, color=COLOURS[kind], symbol=SYMBOLS[place % len(SYMBOLS)], line=dict(color=_INK, width=1)
+                ),
+                hovertemplate=f"{_label(name).replace('%{', '% {')}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
+                cliponaxis=False,
+            )
+        )
+    figure.update_xaxes(title=titles[0], nticks=6, zeroline=False)
+    figure.update_yaxes(title=titles[1], nticks=7, zeroline=False)
     return figure
 
 

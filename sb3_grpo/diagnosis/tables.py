@@ -1,0 +1,128 @@
+"""Results as tables: for the terminal, and in Markdown for the documentation."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from sb3_grpo.diagnosis.folds import SCHEMES
+from sb3_grpo.diagnosis.results import COMPARED, Results
+from sb3_grpo.fairness.classification import METRICS, RATES
+from sb3_grpo.fairness.inference.results import Estimate
+from sb3_grpo.fairness.report.wording import capital, p_value
+
+COLUMNS: Final = ("f1", "auc", "ppv_gap", "eod", "fpr_gap", "tpr_gap", "f1_sd", "accuracy", "accuracy_sd", "es_f1")
+"""Metrics of the table of methods."""
+
+TERMINAL: Final = ("f1", "auc", "ppv_gap", "eod")
+"""Those of them that a terminal has room for."""
+
+
+def estimate_text(estimate: Estimate, signed: bool = False, between: str = " to ") -> str:
+    """
+    A number with its interval.
+
+    :param estimate: the number
+    :param signed: whether a plus sign is written
+    :param between: what stands between the limits
+    """
+    if estimate.value != estimate.value:
+        return "not known"
+    value = _number(estimate.value, signed)
+    if estimate.low != estimate.low:
+        return f"{value} (no interval)"
+    return f"{value} ({_number(estimate.low, signed)}{between}{_number(estimate.high, signed)})"
+
+
+def _number(value: float, signed: bool) -> str:
+    text = f"{value:+.3f}" if signed else f"{value:.3f}"
+    return text.replace("-", "\u2212") if float(text) else text.lstrip("-+")
+
+
+def method_rows(results: Results, labels: Mapping[str, str], columns: Sequence[str] = COLUMNS) -> list[list[str]]:
+    """One row per method: its name, and the metrics with their intervals."""
+    return [
+        [labels[name], *(estimate_text(metrics.overall[column]) for column in columns)]
+        for name, metrics in results.metrics.items()
+    ]
+
+
+def change_rows(results: Results, labels: Mapping[str, str]) -> list[list[str]]:
+    """One row per compared method: changes to the reference, the ratio of the primary metric and its p values."""
+    rows = []
+    for name, changes in results.changes.items():
+        primary = changes[COMPARED[0]]
+        cells = [estimate_text(changes[key].difference, signed=True) for key in COMPARED[:5]]
+        p = f"{p_value(primary.p_value)}, corrected {p_value(results.adjusted.get(name, float('nan')))}"
+        rows.append([labels[name], *cells, estimate_text(primary.ratio), p])
+    return rows
+
+
+def change_columns() -> list[str]:
+    """Headings of :func:`change_rows`."""
+    return ["method", *(METRICS[key] for key in COMPARED[:5]), f"ratio of the {METRICS[COMPARED[0]]}", "p of its change"]
+
+
+def group_rows(results: Results, attribute: str, labels: Mapping[str, str]) -> list[list[str]]:
+    """One row per method and group: how many cases, and the rates."""
+    rows = []
+    for name, metrics in results.metrics.items():
+        of = metrics.groups[attribute]
+        for place, group in enumerate(of.names):
+            cells = [estimate_text(of.rates[rate][place]) for rate in RATES]
+            rows.append([labels[name], group, str(of.cases[place]), *cells])
+    return rows
+
+
+def insufficient_sentences(results: Results) -> list[str]:
+    """Which groups are too small to be compared. They are the same for every method."""
+    found = []
+    for metrics in list(results.metrics.values())[:1]:
+        for attribute, of in metrics.groups.items():
+            for group, (having, others) in of.insufficient.items():
+                found.append(
+                    f"{attribute} {group}: insufficient ({having} cases with the condition, {others} without): "
+                    "enters no comparison"
+                )
+    return found
+
+
+def terminal_table(results: Results, labels: Mapping[str, str]) -> Table:
+    """The methods, in as many columns as a terminal has room for."""
+    table = Table(title=capital(SCHEMES[results.scheme]), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    table.add_column("method")
+    for column in TERMINAL:
+        table.add_column(METRICS[column], justify="right")
+    for row in method_rows(results, labels, TERMINAL):
+        table.add_row(Text(row[0], style="bold"), *row[1:])
+    return table
+
+
+def markdown(results: Results, labels: Mapping[str, str]) -> str:
+    """Every table, in Markdown."""
+    patients = next(iter(results.metrics.values())).n_patients
+    parts = [
+        f"### {capital(SCHEMES[results.scheme])}",
+        f"{patients} patients. Brackets: 95 % intervals, the unit is the patient.",
+        _table(["method", *(METRICS[column] for column in COLUMNS)], method_rows(results, labels)),
+    ]
+    if results.changes:
+        assert results.reference is not None
+        parts += [
+            f"Change against {labels[results.reference]}, same patients:",
+            _table(change_columns(), change_rows(results, labels)),
+        ]
+    for attribute in next(iter(results.metrics.values())).groups:
+        heading = ["method", attribute, "cases", *RATES.values()]
+        rows = group_rows(results, attribute, labels)
+        if rows:
+            parts += [f"By {attribute}:", _table(heading, rows)]
+    parts += [f"{sentence}." for sentence in insufficient_sentences(results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
