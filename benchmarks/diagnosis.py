@@ -1,6 +1,6 @@
 """How fast FairGRPO learns from answers to cases, and in how much memory, against a plain torch loop over the same cases.
 
-    python benchmarks/diagnosis.py --markdown docs/results/benchmark-diagnosis.md
+    python -m benchmarks.diagnosis --markdown docs/results/benchmark-diagnosis.md
 
 Cases are synthetic: 20 features, two answers, a rare hard group, two sources. Every method presents 512 cases at once, asks
 for 8 answers to each, and makes 4 epochs over minibatches of 128 cases, with the same network. Each measurement has a process
@@ -10,7 +10,6 @@ of its own. The loop knows nothing of groups, environments, callbacks or files: 
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -20,9 +19,8 @@ from typing import Any, Final
 
 import numpy as np
 import torch as th
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.tables import Measured, machine, report
 from sb3_grpo import FairGRPO
 
 FEATURES: Final = 20
@@ -139,7 +137,7 @@ def measure(method: str, n: int, answers: int) -> dict[str, float]:
 
 def in_process(method: str, n: int, answers: int) -> dict[str, float]:
     """The same in a process of its own."""
-    words = [sys.executable, __file__, "--measure", method, "--cases", str(n), "--answers", str(answers)]
+    words = [sys.executable, "-m", "benchmarks.diagnosis", "--measure", method, "--cases", str(n), "--answers", str(answers)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return json.loads(subprocess.run(words, check=True, capture_output=True, text=True, env=environment).stdout)
 
@@ -177,14 +175,11 @@ def rows_of(cases: int, large: int, repetitions: int) -> list[tuple[str, ...]]:
 def note(repetitions: int, load: float) -> str:
     """What the table means, and the machine."""
     settings = f"{ANSWERS} answers to each, {EPOCHS} epochs, minibatches of {BATCH_CASES} cases, layers {LAYERS}"
-    return f"""{N_CASES} cases at once, {settings}; fastest of
-{repetitions} measurements taken in turn, each in a process of its own (the largest table: one). Seconds are those for which the
-process had a core. Ratio: to the loop, which has no weights, environment, log or infos. MiB: memory of the process
-when training began, table included, and the most during training. Accuracy: of the likeliest answers to 10,000 of the cases,
-which shows that all of them learn the same; 0.95 is possible.
-
-Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {th.__version__}, {platform.system()} {platform.machine()},
-{os.cpu_count()} cores. The machine was shared: load average {load:.1f} when the benchmark began."""
+    explained = f"""{N_CASES} cases at once, {settings}; fastest of {repetitions} measurements
+taken in turn, each in a process of its own (the largest table: one). Seconds are those for which the process had a core.
+Ratio: to the loop, which has no weights, environment, log or infos. MiB: memory of the process when training began, table
+included, and the most during training. Accuracy: of the likeliest answers to 10,000 of the cases: all learn alike."""
+    return f"{explained}\n\n{machine(load, f'PyTorch {th.__version__}')}"
 
 
 def main() -> int:
@@ -202,17 +197,7 @@ def main() -> int:
         return 0
     load = os.getloadavg()[0]
     rows = rows_of(options.cases, options.large, options.repetitions)
-    table = Table(*HEADER)
-    for row in rows:
-        table.add_row(*row)
-    console = Console(width=140)
-    console.print(table)
-    explained = note(options.repetitions, load)
-    console.print(explained)
-    if options.markdown is not None:
-        lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1)), *rows]
-        text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        options.markdown.write_text(f"{text}\n\n{explained}\n", encoding="utf-8")
+    report([Measured(HEADER, rows)], note(options.repetitions, load), options.markdown)
     return 0
 
 

@@ -1,6 +1,8 @@
 """FairGRPO: what PPO's update gets, environments it makes, training, saving and logging."""
 
+import pickle
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch as th
+import yaml
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, EvalCallback
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
@@ -18,6 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from callbacks import FairnessLoggingCallback
 from sb3_grpo import FairGRPO, from_vector_env, make_vec_env
 from sb3_grpo.common.decision_vec_env import DecisionVecEnv
+from sb3_grpo.common.hyperparameters import parse_settings
 from sb3_grpo.common.model_files import saved_algorithm
 from sb3_grpo.fair_grpo import corrected_weights
 from tests.case_envs import DosesVectorEnv, planted_env, planted_table
@@ -430,11 +434,20 @@ def test_callbacks_work(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_cases_that_went_by() -> None:
-    import pickle
-
     model = make()
     model.learn(64)
     state = (model.case_history, model.weighting_state)
     size = len(pickle.dumps(state))
     model.learn(64 * 50, reset_num_timesteps=False)
     assert len(pickle.dumps((model.case_history, model.weighting_state))) == size
+
+
+def test_settings_for_rl_zoo() -> None:
+    entry = yaml.safe_load((resources.files("zoo_configs") / "fair_grpo" / "default.yml").read_text(encoding="utf-8"))[
+        "default"
+    ]
+    settings = parse_settings(entry, FairGRPO, "default.yml")
+    env = sb3_make_vec_env("Diagnosis-BreastCancer-v0", settings.n_envs)  # as RL Zoo makes it
+    model = FairGRPO(settings.policy, env, device="cpu", **settings.arguments())
+    assert model.n_envs == 1024
+    model.learn(1024)
