@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -38,9 +39,10 @@ def machine(load: float, *versions: str) -> str:
 
 
 def markdown(table: Measured) -> str:
-    """A table in Markdown, numbers to the right."""
-    is_text = [not any(row[column][:1].isdigit() for row in table.rows) for column in range(len(table.header))]
-    lines: Sequence[Iterable[str]] = [table.header, ["---" if text else "---:" for text in is_text], *table.rows]
+    """A table in Markdown, columns of numbers to the right."""
+    number = re.compile(r"(-?[\d.,]+( \(.*\)| ± [\d.,]+)?)?")
+    right = [all(number.fullmatch(row[column]) for row in table.rows) for column in range(len(table.header))]
+    lines: Sequence[Iterable[str]] = [table.header, ["---:" if numbers else "---" for numbers in right], *table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
