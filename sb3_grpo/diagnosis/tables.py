@@ -124,7 +124,7 @@ def terminal_table(results: Results, labels: Mapping[str, str]) -> Table:
     for heading in TERMINAL.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for name, metrics in results.metrics.items():
-        cells = [estimate_text(metrics.overall[column], between="\u2026").replace("0.", ".") for column in TERMINAL]
+        cells = [estimate_text(metrics.overall[column]).replace("0.", ".") for column in TERMINAL]
         table.add_row(Text(labels[name], style="bold"), *cells)
     return table
 
