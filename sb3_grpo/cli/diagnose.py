@@ -62,6 +62,13 @@ def add_parser(subparsers: Any) -> None:
         help="in place of all that, draw disparity over training of GRPO and FairGRPO, or of --methods, on held-out cases",
     )
     parser.add_argument("--processes", type=whole_number(1), default=1, metavar="N", help="trainings at a time (%(default)s)")
+    parser.add_argument(
+        "--resamples",
+        type=whole_number(99),
+        default=1999,
+        metavar="N",
+        help="of patients, for intervals and tests (%(default)s)",
+    )
     parser.add_argument("--title", help="heading of the page")
     parser.add_argument("--output", metavar="FOLDER", help="where to write (default: runs/diagnose/<name of the table>)")
     parser.set_defaults(run=run)
@@ -181,7 +188,9 @@ def _report(
     subject = next(each for each in (*SUBJECTS, *reversed(labels)) if each in labels)
     with console.status("Intervals"):
         sources = Attribute(table.source_id, table.source_names)
-        results = [summarise(scheme, of, REFERENCE, SUBJECTS, sources) for scheme, of in diagnoses.items()]
+        results = [
+            summarise(scheme, of, REFERENCE, SUBJECTS, sources, n_resamples=args.resamples) for scheme, of in diagnoses.items()
+        ]
     for each in results:
         console.print(terminal_table(each, labels))
     console.print(conclusion(results[0], labels, subject), highlight=False)
@@ -191,6 +200,11 @@ def _report(
         "Held out": "Every case was answered by trainings that did not see it, nor any other case of its patient.",
         "Missing values": "Medians, deviations and categories come from each fold's training cases alone.",
         "Trainings": f"{len(answers)}; a patient's contribution is averaged over seeds first.",
+        "Intervals": (
+            f"95 %, {args.resamples} resamples of patients. Gaps: limits that hold when groups tie. Others: BCa bootstrap. p: "
+            "exchange of two methods' answers, patient by patient; where it and the limits of a change disagree, it is to be "
+            "trusted."
+        ),
         "Command": " ".join(command_line()),
         "Versions": ", ".join(f"{key} {value}" for key, value in versions().items()),
     }
