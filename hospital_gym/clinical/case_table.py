@@ -166,6 +166,11 @@ class CaseTable:
             said.append(f"{int(missing.sum())} of {len(frame)} cases have no label in column {label!r} and are left out.")
             frame = frame.loc[~missing]
         frame = frame.reset_index(drop=True)
+        n_answers = frame[label].nunique()
+        if n_answers > MOST_VALUES:
+            raise ValueError(
+                f"column {label!r}: got {n_answers} different answers, expected a label with at most {MOST_VALUES}"
+            )
         labels, label_names = _coded(frame[label])
         if len(label_names) < 2:
             raise ValueError(f"column {label!r}: got the values {list(label_names)}, expected at least two different answers")

@@ -5,7 +5,8 @@ audit.py      report what happened to each group in a hospital's own log
 calibrate.py  fit a scenario to a hospital's own log
 compare.py    compare models and rules on the same patients
 coverage.py   simulate how often intervals cover a known truth
-diagnose.py   train and cross-validate diagnosis policies on a table of cases; diagnose_table.py reads it
+diagnose.py   train and cross-validate diagnosis policies on a table of cases; diagnose_table.py reads it,
+              diagnose_dynamics.py draws its curves
 demo.py       train plain PPO and GroupRobustPPO for a hospital and compare them with the rules in use
 evaluate.py   report what a policy does to each group
 heuristics.py compare the rules in use today

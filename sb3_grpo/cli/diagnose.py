@@ -10,10 +10,12 @@ the same command goes on where it was interrupted. Exit status: 0 done, 1 a trai
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from hospital_gym.clinical.case_table import CaseTable
+from sb3_grpo.cli.diagnose_dynamics import write_dynamics
 from sb3_grpo.cli.diagnose_job import DiagnoseJob
 from sb3_grpo.cli.diagnose_table import add_table_options, read_benchmark_table, read_case_table
 from sb3_grpo.cli.evaluation import make_console
@@ -22,11 +24,14 @@ from sb3_grpo.cli.output import command_line, versions, write_json, write_text
 from sb3_grpo.cli.workers import Interrupted, Workers
 from sb3_grpo.diagnosis.benchmark import BENCHMARKS, REFERENCE, SUBJECTS
 from sb3_grpo.diagnosis.cross_validation import FoldTask, collect, plan, saved_answers
+from sb3_grpo.diagnosis.dynamics import curve_plan
 from sb3_grpo.diagnosis.folds import POOLED, SOURCES
 from sb3_grpo.diagnosis.methods import METHODS, Training
 
 _DEFAULT_METHODS: Final = ("logistic", "boosting", "ppo", "grpo", "fair-grpo")
 _RATES: Final = (1e-4, 3e-4, 1e-3)
+_CURVE_UPDATES: Final = 150
+_CURVE_POINTS: Final = 30
 
 
 def add_parser(subparsers: Any) -> None:
@@ -51,7 +56,19 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--tune", action="store_true", help="choose the learning rate in each fold's training cases; ten times the work"
     )
+    parser.add_argument(
+        "--dynamics",
+        action="store_true",
+        help="in place of all that, draw disparity over training of GRPO and FairGRPO, or of --methods, on held-out cases",
+    )
     parser.add_argument("--processes", type=whole_number(1), default=1, metavar="N", help="trainings at a time (%(default)s)")
+    parser.add_argument(
+        "--resamples",
+        type=whole_number(99),
+        default=1999,
+        metavar="N",
+        help="of patients, for intervals and tests (%(default)s)",
+    )
     parser.add_argument("--title", help="heading of the page")
     parser.add_argument("--output", metavar="FOLDER", help="where to write (default: runs/diagnose/<name of the table>)")
     parser.set_defaults(run=run)
@@ -64,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     :return: exit status
     """
     table, attributes, tasks, name = _read(args)
+    if args.dynamics:
+        tasks = list(_curve_tasks(args, table, tasks))
     folder = make_folder(args.output or str(Path("runs") / "diagnose" / name), "--output")
     console = make_console()
     for note in table.notes:
@@ -76,7 +95,10 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         print(failed, file=sys.stderr)
         return 1
-    _report(args, table, attributes, tasks, folder, name)
+    if args.dynamics:
+        write_dynamics(table, attributes, tasks, folder, name)
+    else:
+        _report(args, table, attributes, tasks, folder, name)
     return 0
 
 
@@ -105,6 +127,19 @@ def _read(args: argparse.Namespace) -> tuple[CaseTable, tuple[str, ...], list[Fo
     except ValueError as error:
         raise UsageError(f"--{error}" if str(error).startswith("folds") else str(error)) from None
     return table, attributes, tasks, args.benchmark or Path(args.table).stem
+
+
+def _curve_tasks(args: argparse.Namespace, table: CaseTable, tasks: Sequence[FoldTask]) -> Sequence[FoldTask]:
+    """Trainings whose disparity is drawn: long ones, so that what happens late is seen."""
+    names = _methods(args.methods) if args.methods else [REFERENCE, SUBJECTS[0]]
+    updates = args.updates or _CURVE_UPDATES
+    training = replace(tasks[0].training, updates=updates)
+    seeds = range(args.seeds or 3)
+    every = max(1, updates // _CURVE_POINTS)
+    found = curve_plan(table, {name: METHODS[name] for name in names}, training, seeds, args.folds, every)
+    if not found:
+        raise UsageError(f"--methods: got {args.methods}, expected at least one policy: a classifier has no updates")
+    return found
 
 
 def _methods(text: str) -> list[str]:
@@ -142,6 +177,7 @@ def _report(
     from sb3_grpo.diagnosis.page import conclusion, render
     from sb3_grpo.diagnosis.results import summarise
     from sb3_grpo.diagnosis.tables import insufficient_sentences, markdown, terminal_table
+    from sb3_grpo.fairness.classification import Attribute
 
     console = make_console()
     answers = {
@@ -151,7 +187,10 @@ def _report(
     labels = {task.name: task.method.label for task in tasks}
     subject = next(each for each in (*SUBJECTS, *reversed(labels)) if each in labels)
     with console.status("Intervals"):
-        results = [summarise(scheme, of, REFERENCE, SUBJECTS) for scheme, of in diagnoses.items()]
+        sources = Attribute(table.source_id, table.source_names)
+        results = [
+            summarise(scheme, of, REFERENCE, SUBJECTS, sources, n_resamples=args.resamples) for scheme, of in diagnoses.items()
+        ]
     for each in results:
         console.print(terminal_table(each, labels))
     console.print(conclusion(results[0], labels, subject), highlight=False)
@@ -161,12 +200,18 @@ def _report(
         "Held out": "Every case was answered by trainings that did not see it, nor any other case of its patient.",
         "Missing values": "Medians, deviations and categories come from each fold's training cases alone.",
         "Trainings": f"{len(answers)}; a patient's contribution is averaged over seeds first.",
+        "Intervals": (
+            f"95 %, {args.resamples} resamples of patients. Gaps: limits that hold when groups tie. Others: BCa bootstrap. p: "
+            "exchange of two methods' answers, patient by patient; where it and the limits of a change disagree, it is to be "
+            "trusted."
+        ),
         "Command": " ".join(command_line()),
         "Versions": ", ".join(f"{key} {value}" for key, value in versions().items()),
     }
     title = args.title or f"Diagnoses of {name}"
     write_text(folder / "diagnose.html", render(title, table, results, labels, subject, facts))
-    write_text(folder / "diagnose.md", "\n".join(markdown(each, labels) for each in results))
+    said = [f"# {title}", conclusion(results[0], labels, subject), *table.notes, f"Written by `{facts['Command']}`."]
+    write_text(folder / "diagnose.md", "\n\n".join([*said, *(markdown(each, labels) for each in results)]))
     content = {"table": name, "cases": len(table), "notes": list(table.notes), "facts": facts}
     write_json(folder / "diagnose.json", {**content, "labels": labels, "results": [each.to_dict() for each in results]})
     write_text(folder / "answers.csv", _answers(table, diagnoses))

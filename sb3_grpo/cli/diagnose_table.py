@@ -1,6 +1,7 @@
 """The table of ``diagnose``: a CSV file, or one of the benchmark's, as cases."""
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 from hospital_gym.clinical.case_table import CaseTable
@@ -60,7 +61,8 @@ def read_case_table(args: argparse.Namespace) -> CaseTable:
             unlabelled="drop" if args.drop_unlabelled else "error",
         )
     except ValueError as error:
-        text = str(error).replace("unlabelled='drop'", "--drop-unlabelled").replace("bands={", "--bands {")
+        text = str(error).replace("unlabelled='drop'", "--drop-unlabelled")
+        text = re.sub(r"bands=\{'(.*)': \(\.\.\.\)\}", r"--bands \1=CUT,CUT", text)
         raise UsageError(f"{args.table}: {text}") from None
 
 

@@ -14,6 +14,10 @@ from sb3_grpo.diagnosis.tables import (
     group_rows,
     insufficient_sentences,
     method_rows,
+    seed_columns,
+    seed_rows,
+    source_columns,
+    source_rows,
 )
 from sb3_grpo.fairness.classification import METRICS, RATES
 from sb3_grpo.fairness.report import elements, figures
@@ -120,5 +124,12 @@ def _section(address: str, results: Results, labels: Mapping[str, str]) -> str:
             caption = f"By {attribute}: intervals of one rate hold for all groups together."
             heading = ["method", attribute, "cases", *RATES.values()]
             content.append(elements.table(f"{address}-groups-{place}", caption, heading, rows))
+    if results.source_auc:
+        caption = "Area under the ROC curve among the cases of each source, with 95 % intervals."
+        columns, rows = source_columns(results), source_rows(results, labels)
+        content.append(elements.table(f"{address}-sources", caption, columns, rows))
+    if results.by_seed:
+        caption = "How much trainings differ: every training seed by itself."
+        content.append(elements.table(f"{address}-seeds", caption, seed_columns(), seed_rows(results, labels)))
     content += [elements.paragraph(f"{sentence}.", "note") for sentence in insufficient_sentences(results)]
     return elements.section(address, capital(SCHEMES[results.scheme]), *content)

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sb3_grpo.diagnosis.folds import SCHEMES
-from sb3_grpo.diagnosis.results import COMPARED, Results
+from sb3_grpo.diagnosis.results import BY_SEED, COMPARED, Results
 from sb3_grpo.fairness.classification import METRICS, RATES
 from sb3_grpo.fairness.inference.results import Estimate
 from sb3_grpo.fairness.report.wording import capital, p_value
@@ -16,8 +16,8 @@ from sb3_grpo.fairness.report.wording import capital, p_value
 COLUMNS: Final = ("f1", "auc", "ppv_gap", "eod", "fpr_gap", "tpr_gap", "f1_sd", "accuracy", "accuracy_sd", "es_f1")
 """Metrics of the table of methods."""
 
-TERMINAL: Final = ("f1", "auc", "ppv_gap", "eod")
-"""Those of them that a terminal has room for."""
+TERMINAL: Final = {"f1": "F1", "auc": "AUC", "ppv_gap": "parity gap", "eod": "odds difference"}
+"""Those of them that a terminal has room for, and what they are called there."""
 
 
 def estimate_text(estimate: Estimate, signed: bool = False, between: str = " to ") -> str:
@@ -76,6 +76,34 @@ def group_rows(results: Results, attribute: str, labels: Mapping[str, str]) -> l
     return rows
 
 
+def source_rows(results: Results, labels: Mapping[str, str]) -> list[list[str]]:
+    """One row per method: area under the curve within each source; :func:`source_columns` has the headings."""
+    sources = source_columns(results)[1:]
+    nothing = Estimate(float("nan"), float("nan"), float("nan"), float("nan"), "none")
+    return [
+        [labels[name], *(estimate_text(of.get(source, nothing)) for source in sources)]
+        for name, of in results.source_auc.items()
+    ]
+
+
+def source_columns(results: Results) -> list[str]:
+    """Headings of :func:`source_rows`; sources in which all cases have the same label have no area."""
+    return ["method", *next(iter(results.source_auc.values()), {})]
+
+
+def seed_rows(results: Results, labels: Mapping[str, str]) -> list[list[str]]:
+    """One row per method: what each training seed gives by itself."""
+    return [
+        [labels[name], *(", ".join(f"{value:.3f}" for value in of[key]) for key in BY_SEED)]
+        for name, of in results.by_seed.items()
+    ]
+
+
+def seed_columns() -> list[str]:
+    """Headings of :func:`seed_rows`."""
+    return ["method", *(f"{METRICS[key]} of each seed" for key in BY_SEED)]
+
+
 def insufficient_sentences(results: Results) -> list[str]:
     """Which groups are too small to be compared. They are the same for every method."""
     found = []
@@ -93,10 +121,11 @@ def terminal_table(results: Results, labels: Mapping[str, str]) -> Table:
     """The methods, in as many columns as a terminal has room for."""
     table = Table(title=capital(SCHEMES[results.scheme]), box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
     table.add_column("method")
-    for column in TERMINAL:
-        table.add_column(METRICS[column], justify="right")
-    for row in method_rows(results, labels, TERMINAL):
-        table.add_row(Text(row[0], style="bold"), *row[1:])
+    for heading in TERMINAL.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, metrics in results.metrics.items():
+        cells = [estimate_text(metrics.overall[column]).replace("0.", ".") for column in TERMINAL]
+        table.add_row(Text(labels[name], style="bold"), *cells)
     return table
 
 
@@ -104,7 +133,7 @@ def markdown(results: Results, labels: Mapping[str, str]) -> str:
     """Every table, in Markdown."""
     patients = next(iter(results.metrics.values())).n_patients
     parts = [
-        f"### {capital(SCHEMES[results.scheme])}",
+        f"## {capital(SCHEMES[results.scheme])}",
         f"{patients} patients. Brackets: 95 % intervals, the unit is the patient.",
         _table(["method", *(METRICS[column] for column in COLUMNS)], method_rows(results, labels)),
     ]
@@ -119,6 +148,13 @@ def markdown(results: Results, labels: Mapping[str, str]) -> str:
         rows = group_rows(results, attribute, labels)
         if rows:
             parts += [f"By {attribute}:", _table(heading, rows)]
+    if results.source_auc:
+        parts += [
+            "Area under the ROC curve within each source:",
+            _table(source_columns(results), source_rows(results, labels)),
+        ]
+    if results.by_seed:
+        parts += ["How much trainings differ:", _table(seed_columns(), seed_rows(results, labels))]
     parts += [f"{sentence}." for sentence in insufficient_sentences(results)]
     return "\n\n".join(parts) + "\n"
 
