@@ -88,12 +88,13 @@ class CaseBufferMixin(GroupBufferMixin):
 
         :param batch_size: Number of answers, a multiple of R
         """
-        if not self.generator_ready:
-            next(iter(super().get(1)))  # joins the axes of steps and environments
-        case, step = np.divmod(np.arange(self.buffer_size * self.n_envs // self.answers), self.buffer_size)
-        env = case[:, None] * self.answers + np.arange(self.answers)
-        rows = env * self.buffer_size + step[:, None]  # of each case, where its answers are
-        rows = rows[np.random.permutation(len(rows))]  # the parent draws from the same generator
+        numbers_only, self._numbers_only = self._numbers_only, True
+        try:
+            order = np.concatenate(list(super().get()))  # the parent's draw; step t of environment i is row i * T + t
+        finally:
+            self._numbers_only = numbers_only
+        first = order[order // self.buffer_size % self.answers == 0]  # a case comes where the first answer to it does
+        rows = first[:, None] + np.arange(self.answers) * self.buffer_size
         n_cases = len(rows) if batch_size is None else batch_size // self.answers
         for start in range(0, len(rows), n_cases):
             yield self._get_samples(rows[start : start + n_cases].ravel())
