@@ -1,0 +1,91 @@
+"""What a search for hyperparameters tries. The space is the same for every algorithm, so that none has more to choose from."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import optuna
+from rl_zoo3.utils import SimpleLinearSchedule
+from torch import nn
+
+NETWORKS: Final = ("64-64", "128-128", "256-128-64", "256-256")
+"""Sizes of the hidden layers of actor and critic."""
+
+ACTIVATIONS: Final = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
+_ROLLOUT: Final = (11, 15)  # decisions of all environments between updates, as a power of 2
+_CONVERTED: Final = ("n_steps_pow", "batch_size_pow", "one_minus_gamma", "one_minus_gae_lambda", "net_arch", "activation_fn")
+
+
+def suggest(trial: optuna.Trial, n_envs: int, robust: bool, discounts_steps: bool) -> dict[str, Any]:
+    """Draw the parameters of a trial.
+
+    :param trial: the trial
+    :param n_envs: number of environments, of which the length of a rollout in each follows
+    :param robust: whether the algorithm has a trade-off ``lam``
+    :param discounts_steps: whether ``gamma`` discounts; with a discount on elapsed time it has nothing to say
+    :return: the parameters, as they are kept with the trial
+    """
+    envs_pow = max(n_envs, 1).bit_length() - 1
+    parameters: dict[str, Any] = {
+        "n_steps_pow": trial.suggest_int("n_steps_pow", max(3, _ROLLOUT[0] - envs_pow), max(4, _ROLLOUT[1] - envs_pow)),
+        "batch_size_pow": trial.suggest_int("batch_size_pow", 7, 11),
+        "n_epochs": trial.suggest_int("n_epochs", 2, 10),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 2e-3, log=True),
+        "one_minus_gae_lambda": trial.suggest_float("one_minus_gae_lambda", 0.005, 0.1, log=True),
+        "ent_coef": trial.suggest_float("ent_coef", 1e-6, 1e-2, log=True),
+        "clip_range": trial.suggest_categorical("clip_range", [0.1, 0.2, 0.3]),
+        "net_arch": trial.suggest_categorical("net_arch", list(NETWORKS)),
+        "activation_fn": trial.suggest_categorical("activation_fn", list(ACTIVATIONS)),
+    }
+    if discounts_steps:
+        parameters["one_minus_gamma"] = trial.suggest_float("one_minus_gamma", 1e-4, 0.03, log=True)
+    if robust:
+        parameters["lam"] = trial.suggest_float("lam", 0.05, 0.6)
+    return parameters
+
+
+def settings_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the parameters of a trial mean, as they stand in YAML. The learning rate falls linearly to 0.
+
+    :param parameters: see :func:`suggest`
+    :return: settings, of which those that were not searched are missing
+    """
+    settings = {key: value for key, value in parameters.items() if key not in _CONVERTED}
+    settings["n_steps"] = 2 ** parameters["n_steps_pow"]
+    settings["batch_size"] = 2 ** parameters["batch_size_pow"]
+    settings["gae_lambda"] = round(1 - parameters["one_minus_gae_lambda"], 6)
+    if "one_minus_gamma" in parameters:
+        settings["gamma"] = round(1 - parameters["one_minus_gamma"], 6)
+    for key in ("ent_coef", "lam"):
+        if key in parameters:
+            settings[key] = _four_digits(parameters[key])
+    settings["learning_rate"] = f"lin_{_four_digits(parameters['learning_rate'])}"
+    layers = [int(size) for size in parameters["net_arch"].split("-")]
+    activation = ACTIVATIONS[parameters["activation_fn"]].__name__
+    settings["policy_kwargs"] = f"dict(net_arch={layers}, activation_fn=nn.{activation})"
+    return settings
+
+
+def _four_digits(number: float) -> float:
+    return float(f"{number:.4g}")
+
+
+def arguments_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The same as :func:`settings_of`, as the algorithm's constructor takes them."""
+    layers = [int(size) for size in parameters["net_arch"].split("-")]
+    return settings_of(parameters) | {
+        "learning_rate": SimpleLinearSchedule(settings_of(parameters)["learning_rate"].removeprefix("lin_")),
+        "policy_kwargs": {"net_arch": layers, "activation_fn": ACTIVATIONS[parameters["activation_fn"]]},
+    }
+
+
+def sampler(robust: bool) -> Callable[..., dict[str, Any]]:
+    """What RL Zoo calls for a trial in an environment that is no hospital.
+
+    :param robust: see :func:`suggest`
+    """
+
+    def sample(trial: optuna.Trial, n_actions: int, n_envs: int, additional_args: dict[str, Any]) -> dict[str, Any]:
+        return arguments_of(suggest(trial, n_envs, robust, discounts_steps=True))
+
+    return sample
