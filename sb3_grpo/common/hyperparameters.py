@@ -39,7 +39,10 @@ class TrainingSettings:
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of the algorithm, with ``lin_x`` turned into a schedule that falls from x to 0, and
         ``dict(activation_fn=nn.ReLU)`` into a dictionary."""
-        return {key: _policy_kwargs(value) if key == "policy_kwargs" else _schedule(key, value) for key, value in self.algorithm.items()}
+        return {
+            key: _policy_kwargs(value) if key == "policy_kwargs" else _schedule(key, value)
+            for key, value in self.algorithm.items()
+        }
 
     def policy_argument(self) -> Any:
         """The algorithm's argument ``policy``: a name that it knows, or the class."""
@@ -85,9 +88,7 @@ def settings_file(algo: str, env_id: str) -> tuple[Path, str]:
         if not env_id.startswith(_HOSPITAL):
             return file, "default"
     known = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    raise ValueError(
-        f"{env_id!r}: there is no zoo_configs/{algo}/{scenario or 'default'}.yml with such an entry, only {known}"
-    )
+    raise ValueError(f"{env_id!r}: there is no zoo_configs/{algo}/{scenario or 'default'}.yml, only {known}")
 
 
 def _entries(file: Path) -> dict[str, Any]:

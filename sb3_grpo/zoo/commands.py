@@ -1,4 +1,4 @@
-"""The commands. Each is RL Zoo's own, which reads its options from ``sys.argv``: defaults that suit are put before the user's."""
+"""The commands. Each is RL Zoo's own and reads its options from ``sys.argv``; defaults that suit go before the user's."""
 
 import argparse
 import difflib
@@ -60,10 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _help() -> str:
     lines = [f"  {name:<15} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
-    return "\n".join(
-        ["usage: sb3-grpo zoo COMMAND [options]", "", "RL Baselines3 Zoo with group-robust algorithms and hospitals.", ""]
-        + [*lines, "", "sb3-grpo zoo COMMAND --help shows the options of a command.", ""]
-    )
+    head = ["usage: sb3-grpo zoo COMMAND [options]", "", "RL Baselines3 Zoo with group-robust algorithms and hospitals.", ""]
+    return "\n".join([*head, *lines, "", "sb3-grpo zoo COMMAND --help shows the options of a command.", ""])
 
 
 def _words(
@@ -111,8 +109,8 @@ _ALGO: Final = (("--algo",), {"default": "ppo"})
 _ENV: Final = (("--env",), {"default": "CartPole-v1"})
 _PACKAGES: Final = (("--gym-packages",), {"nargs": "+", "default": []})
 _FOLDER: Final = (("-f", "--folder", "--log-folder"), {"default": LOGS})
-_STORAGE: Final = (("--storage",), {})
-_STUDY: Final = (("--study-name",), {})
+_STORAGE: Final[tuple[tuple[str, ...], dict[str, Any]]] = (("--storage",), {})
+_STUDY: Final[tuple[tuple[str, ...], dict[str, Any]]] = (("--study-name",), {})
 
 
 def train(words: list[str]) -> None:
@@ -122,7 +120,11 @@ def train(words: list[str]) -> None:
         words,
         (
             ("--maximise",),
-            {"choices": ["worst", "efficiency"], "default": "worst", "help": "what a search in a hospital makes large (worst)"},
+            {
+                "choices": ["worst", "efficiency"],
+                "default": "worst",
+                "help": "what a search in a hospital makes large (worst)",
+            },
         ),
         (
             ("--min-efficiency-share",),
@@ -155,7 +157,7 @@ def train(words: list[str]) -> None:
         zoo = importlib.import_module("rl_zoo3.train")
         experiment = importlib.import_module("sb3_grpo.zoo.experiment")
     command = f"sb3-grpo zoo train {shlex.join(words)}"
-    zoo.ExperimentManager = partial(experiment.GroupExperiment, goal=goal, command=command)
+    zoo.ExperimentManager = partial(experiment.GroupExperiment, goal=goal, command=command)  # type: ignore[attr-defined]
     with _as_argv("train", others):
         zoo.train()
 
@@ -201,9 +203,10 @@ def _settings_option(options: argparse.Namespace) -> list[str]:
 
     name: str | None = options.conf_file
     if name is not None:
-        file = settings_file(options.algo, "Hospital-v0")[0].with_name(f"{name}.yml") if options.algo in ALGORITHMS else None
-        if file is not None and file.is_file() and not Path(name).exists():
-            return ["--conf-file", str(file)]
+        if options.algo in ALGORITHMS and name.isidentifier() and not Path(name).exists():
+            file = settings_file(options.algo, "Hospital-v0")[0].with_name(f"{name}.yml")
+            if file.is_file():
+                return ["--conf-file", str(file)]
         if name.endswith(_SETTINGS_SUFFIXES) and not Path(name).is_file():
             raise UsageError(f"--conf-file: got {name!r}, expected a file that exists")
         return []
@@ -234,9 +237,7 @@ def record_video(words: list[str]) -> None:
 
 
 def _play(command: str, words: list[str], play: Callable[[], object]) -> None:
-    options, _ = _words(
-        command, words, _ALGO, _ENV, _PACKAGES, (("--deterministic",), {"action": "store_true"}), _FOLDER
-    )
+    options, _ = _words(command, words, _ALGO, _ENV, _PACKAGES, (("--deterministic",), {"action": "store_true"}), _FOLDER)
     defaults = ["--folder", LOGS]
     if not {"-h", "--help"} & set(words):
         _check_names(options)

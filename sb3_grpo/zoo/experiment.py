@@ -1,6 +1,8 @@
 """RL Zoo's experiment for the algorithms and hospitals here: how environments are made, evaluated and searched in."""
 
 import json
+import os
+import platform
 import sys
 from functools import partial
 from typing import Any
@@ -32,8 +34,8 @@ _SEED_STRIDE = 1000  # environment i of a trial has its seed + i
 
 
 class GroupExperiment(ExperimentManager):
-    """RL Zoo's ``ExperimentManager``, with three differences for hospitals: they are stepped in one compiled call, evaluated by
-    group on validation episodes, and searched for the settings that serve the worst-off group best.
+    """RL Zoo's ``ExperimentManager``, with three differences for hospitals: they are stepped in one compiled call,
+    evaluated by group on validation episodes, and searched for the settings that serve the worst-off group best.
 
     In all environments, algorithms that need masks are given them when they are evaluated and played, and a search that was
     killed goes on.
@@ -51,6 +53,7 @@ class GroupExperiment(ExperimentManager):
         self.algorithm: Algorithm | None = ALGORITHMS.get(self.algo)
         self.env_id: str = self.env_name.gym_id
         self.is_hospital = "hospital_gym." in self.entry_point(self.env_id)
+        self._made: list[VecEnv] = []
         self._floor: float | None = None
         self._settings: dict[str, Any] = {}
 
@@ -62,6 +65,8 @@ class GroupExperiment(ExperimentManager):
         try:
             return super().setup_experiment()
         except (AssertionError, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+            for envs in self._made:
+                envs.close()
             raise UsageError(f"{self.config}: {' '.join(str(error).split())}") from error
 
     def read_hyperparameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -100,7 +105,10 @@ class GroupExperiment(ExperimentManager):
     def _compiled(self, functions: list[Any], env_kwargs: dict[str, Any], folder: str | None) -> VecEnv:
         """What takes the place of ``DummyVecEnv(functions)``: of the functions only their number is needed."""
         envs = make_vec_env(self.env_id, len(functions), env_kwargs=env_kwargs)
-        return envs if folder is None else EpisodeLog(envs, folder, self.env_id, **self.monitor_kwargs)
+        if folder is None:
+            return envs
+        self._made.append(EpisodeLog(envs, folder, self.env_id, **self.monitor_kwargs))
+        return self._made[-1]
 
     def _single_env(self) -> gym.Env:
         env = gym.make(self.env_id, disable_env_checker=True, **self.eval_env_kwargs)
@@ -177,6 +185,7 @@ class GroupExperiment(ExperimentManager):
         chosen = search.arguments_of(search.suggest(trial, self.n_envs, robust, discounts_steps=not robust))
         seed = (self.seed + _SEED_STRIDE * trial.number) % 2**31
         trial.set_user_attr("seed", seed)
+        trial.set_user_attr("process", f"{platform.node()}:{os.getpid()}")
         evaluation = self._trial_evaluation(trial)
         envs = self.create_envs(self.n_envs, no_log=True)
         try:
@@ -215,9 +224,10 @@ class GroupExperiment(ExperimentManager):
         """
         if self.is_hospital and self.verbose > 0:
             print_line(f"Least efficiency: {self.floor:.4f}, {self.goal.share:g} of that of {self.goal.reference}")
-        study = studies.open_study(
-            self.storage, self.study_name, self._create_sampler(self.sampler), self._create_pruner(self.pruner)
-        )
+        sampler, pruner = self._create_sampler(self.sampler), self._create_pruner(self.pruner)
+        study = studies.open_study(self.storage, self.study_name, sampler, pruner)
+        if study.get_trials(deepcopy=False):  # what the seed proposes first has been tried
+            sampler.reseed_rng()
         studies.describe(study, json.loads(json.dumps(self._description(), default=str)), self.command)
         report = studies.Report(study, self.log_folder, self.algo, self.env_name)
         try:

@@ -80,7 +80,7 @@ class MasksFromObservations:
         return super().predict(observation, state, episode_start, deterministic, action_masks)  # type: ignore[misc]
 
 
-class ZooMaskablePPO(MasksFromObservations, MaskablePPO):  # type: ignore[misc]
+class ZooMaskablePPO(MasksFromObservations, MaskablePPO):
     """``MaskablePPO`` that takes masks from the observation."""
 
 

@@ -1,6 +1,6 @@
 """What a search for hyperparameters tries. The space is the same for every algorithm, so that none has more to choose from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import optuna
@@ -44,24 +44,24 @@ def suggest(trial: optuna.Trial, n_envs: int, robust: bool, discounts_steps: boo
     return parameters
 
 
-def settings_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of(sampled_params: dict[str, Any]) -> dict[str, Any]:
     """The settings that the parameters of a trial mean, as they stand in YAML. The learning rate falls linearly to 0.
 
-    :param parameters: see :func:`suggest`
+    :param sampled_params: see :func:`suggest`
     :return: settings, of which those that were not searched are missing
     """
-    settings = {key: value for key, value in parameters.items() if key not in _CONVERTED}
-    settings["n_steps"] = 2 ** parameters["n_steps_pow"]
-    settings["batch_size"] = 2 ** parameters["batch_size_pow"]
-    settings["gae_lambda"] = round(1 - parameters["one_minus_gae_lambda"], 6)
-    if "one_minus_gamma" in parameters:
-        settings["gamma"] = round(1 - parameters["one_minus_gamma"], 6)
+    settings = {key: value for key, value in sampled_params.items() if key not in _CONVERTED}
+    settings["n_steps"] = 2 ** sampled_params["n_steps_pow"]
+    settings["batch_size"] = 2 ** sampled_params["batch_size_pow"]
+    settings["gae_lambda"] = round(1 - sampled_params["one_minus_gae_lambda"], 6)
+    if "one_minus_gamma" in sampled_params:
+        settings["gamma"] = round(1 - sampled_params["one_minus_gamma"], 6)
     for key in ("ent_coef", "lam"):
-        if key in parameters:
-            settings[key] = _four_digits(parameters[key])
-    settings["learning_rate"] = f"lin_{_four_digits(parameters['learning_rate'])}"
-    layers = [int(size) for size in parameters["net_arch"].split("-")]
-    activation = ACTIVATIONS[parameters["activation_fn"]].__name__
+        if key in sampled_params:
+            settings[key] = _four_digits(sampled_params[key])
+    settings["learning_rate"] = f"lin_{_four_digits(sampled_params['learning_rate'])}"
+    layers = [int(size) for size in sampled_params["net_arch"].split("-")]
+    activation = ACTIVATIONS[sampled_params["activation_fn"]].__name__
     settings["policy_kwargs"] = f"dict(net_arch={layers}, activation_fn=nn.{activation})"
     return settings
 
@@ -70,7 +70,7 @@ def _four_digits(number: float) -> float:
     return float(f"{number:.4g}")
 
 
-def arguments_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def arguments_of(parameters: dict[str, Any]) -> dict[str, Any]:
     """The same as :func:`settings_of`, as the algorithm's constructor takes them."""
     layers = [int(size) for size in parameters["net_arch"].split("-")]
     return settings_of(parameters) | {

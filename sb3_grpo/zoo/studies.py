@@ -1,6 +1,8 @@
 """Where searches are kept, how they go on, and what comes of them."""
 
 import sys
+import textwrap
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any, Final
 
 import optuna
 import yaml
+from optuna.storages.journal import JournalFileBackend
 from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 
@@ -20,6 +23,8 @@ HEARTBEAT: Final = 60
 counts as failed, and another takes its place."""
 
 _COUNTED: Final = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.PRUNED)
+_PATIENCE: Final = (0.2, 0.5, 1.0, 2.0, 4.0, None)
+_OTHERS_BEGAN: Final = ("already exists", "duplicate key", "UNIQUE constraint", "does not exist", "no such table")
 _COMMON: Final = "common"
 _COMMAND: Final = "command"
 
@@ -49,20 +54,34 @@ def open_storage(storage: str) -> optuna.storages.BaseStorage:
     """
     if storage.endswith(".log"):
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
-        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(storage))
+        return optuna.storages.JournalStorage(JournalFileBackend(storage))
     if storage.startswith("sqlite:///"):
         Path(storage.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     for scheme in ("postgres://", "postgresql://"):  # the driver that the extra `postgresql` installs
         if storage.startswith(scheme):
             storage = f"postgresql+psycopg://{storage.removeprefix(scheme)}"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.storages.RDBStorage(storage, heartbeat_interval=HEARTBEAT)
+        return _open_database(storage)
     except ImportError as error:
-        raise UsageError(f"--storage: {_address(storage)}: {error}; for PostgreSQL: pip install 'sb3-grpo[postgresql]'") from None
+        raise UsageError(
+            f"--storage: {_address(storage)}: {error}; for PostgreSQL: pip install 'sb3-grpo[postgresql]'"
+        ) from None
     except Exception as error:  # SQLAlchemy's and the drivers' have no class in common
         raise UsageError(f"--storage: {_address(storage)} cannot be opened: {' '.join(str(error).split())}") from None
+
+
+def _open_database(address: str) -> optuna.storages.RDBStorage:
+    """Open a database. Where several processes begin at once, all but one find that others make its tables: they wait."""
+    for seconds in _PATIENCE:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.storages.RDBStorage(address, heartbeat_interval=HEARTBEAT)
+        except Exception as error:
+            if seconds is None or not any(sign in str(error) for sign in _OTHERS_BEGAN):
+                raise
+            time.sleep(seconds)
+    raise AssertionError("unreachable")
 
 
 def _address(storage: str) -> str:
@@ -130,9 +149,7 @@ def describe(study: optuna.Study, common: dict[str, Any], command: str) -> None:
             )
 
 
-def run(
-    study: optuna.Study, objective: Callable[[optuna.Trial], float], n_trials: int, most: int | None, n_jobs: int
-) -> None:
+def run(study: optuna.Study, objective: Callable[[optuna.Trial], float], n_trials: int, most: int | None, n_jobs: int) -> None:
     """Try settings.
 
     :param study: the study
@@ -199,7 +216,7 @@ class Report:
             except (RuntimeError, ValueError):  # of trials that are all alike nothing can be said
                 continue
             pages.append(f"{self.stem}_{name}.html")
-            figure.write_html(pages[-1], include_plotlyjs=True)
+            figure.write_html(pages[-1], include_plotlyjs="directory")
         return pages
 
 
@@ -220,27 +237,29 @@ def best_as_yaml(study: optuna.Study) -> str:
         raise UsageError(f"--study-name: {study.study_name} has {count_of(study)}, expected at least one that is complete")
     best = trials[0]
     settings = {**common["settings"], **search.settings_of(best.params)}
-    comments = [
-        f"{common['algo']} in {common['env']}: the best of {len(trials)} complete trials ({count_of(study)}). Found with",
-        f"    {study.user_attrs[_COMMAND]}",
-        f"Trial {best.number}, training seed {best.user_attrs.get('seed', 'random')}: value {best.value:.4f}",
+    paragraphs = [
+        f"{common['algo']} in {common['env']}: the best of {len(trials)} complete trials ({count_of(study)}), found with",
+        study.user_attrs[_COMMAND],
+        f"Trial {best.number}, training seed {best.user_attrs.get('seed', 'random')}: value {best.value:.4f}.",
         *_validation(common, best.user_attrs),
-        f"Versions: {', '.join(f'{name} {version}' for name, version in versions().items())}",
+        f"Versions: {', '.join(f'{name} {version}' for name, version in versions().items())}.",
     ]
-    body = yaml.safe_dump({common["env"]: settings}, sort_keys=False, default_flow_style=None, width=120)
-    return "".join(f"# {line}\n" for line in comments) + body
+    lines = [line for paragraph in paragraphs for line in textwrap.wrap(paragraph, 118, break_on_hyphens=False)]
+    body = yaml.safe_dump({common["env"]: settings}, sort_keys=False)
+    return "".join(f"# {line}\n" for line in lines) + body
 
 
 def _validation(common: dict[str, Any], found: dict[str, Any]) -> Sequence[str]:
     if "validation" not in common:
         return []
     goal, rates = common["goal"], ", ".join(f"{name} {rate:.4f}" for name, rate in found["rates"].items())
+    asked = f"efficiency at least {goal['floor']:.4f}, {goal['share']:g} of that of {goal['reference']}"
+    kept = "kept" if found["efficiency"] >= goal["floor"] else "NOT KEPT by any trial"
     return [
-        f"on {common['validation']['episodes']} validation episodes of seed {common['validation']['seed']}, on the high side, "
-        "since it was chosen by them:",
-        f"worst group {found['worst']:.4f}, gap {found['gap']:.4f}, efficiency {found['efficiency']:.4f}; {rates}",
-        f"Goal: {goal['maximise']}, at an efficiency of at least {goal['floor']:.4f}, {goal['share']:g} of that of "
-        f"{goal['reference']}",
+        f"On {common['validation']['episodes']} validation episodes of seed {common['validation']['seed']}, which chose it, "
+        f"so these numbers flatter it: worst group {found['worst']:.4f}, gap {found['gap']:.4f}, efficiency "
+        f"{found['efficiency']:.4f}; {rates}.",
+        "Goal: the highest efficiency." if goal["maximise"] == "efficiency" else f"Goal: worst group, {asked} ({kept}).",
     ]
 
 
