@@ -99,6 +99,7 @@ def test_every_algorithm_has_the_same_choices(robust: bool, more: set[str], n_en
     for _ in range(20):
         drawn = search.suggest(study.ask(), n_envs, robust, discounts_steps=not robust)
         assert set(drawn) == set(PARAMETERS) - {"lam", "one_minus_gamma"} | more
+        assert set(search.suggest(study.ask(), n_envs, robust, not robust, 4096)) == set(drawn)
         assert 2048 <= n_envs * search.settings_of(drawn)["n_steps"] <= 32768
 
 

@@ -182,7 +182,7 @@ class GroupExperiment(ExperimentManager):
         if not self.is_hospital or self.algorithm is None:
             return super().objective(trial)
         robust = self.algorithm.is_robust
-        chosen = search.arguments_of(search.suggest(trial, self.n_envs, robust, discounts_steps=not robust))
+        chosen = search.arguments_of(search.suggest(trial, self.n_envs, robust, not robust, self.n_timesteps))
         seed = (self.seed + _SEED_STRIDE * trial.number) % 2**31
         trial.set_user_attr("seed", seed)
         trial.set_user_attr("process", f"{platform.node()}:{os.getpid()}")

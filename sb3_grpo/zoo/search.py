@@ -13,21 +13,28 @@ NETWORKS: Final = ("64-64", "128-128", "256-128-64", "256-256")
 ACTIVATIONS: Final = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 _ROLLOUT: Final = (11, 15)  # decisions of all environments between updates, as a power of 2
+_LEAST_ROLLOUTS: Final = 20
 _CONVERTED: Final = ("n_steps_pow", "batch_size_pow", "one_minus_gamma", "one_minus_gae_lambda", "net_arch", "activation_fn")
 
 
-def suggest(trial: optuna.Trial, n_envs: int, robust: bool, discounts_steps: bool) -> dict[str, Any]:
+def suggest(
+    trial: optuna.Trial, n_envs: int, robust: bool, discounts_steps: bool, n_timesteps: int | None = None
+) -> dict[str, Any]:
     """Draw the parameters of a trial.
 
     :param trial: the trial
     :param n_envs: number of environments, of which the length of a rollout in each follows
     :param robust: whether the algorithm has a trade-off ``lam``
     :param discounts_steps: whether ``gamma`` discounts; with a discount on elapsed time it has nothing to say
+    :param n_timesteps: length of a training, of which a rollout is at most the 20th part (but may be 4096); None: any
     :return: the parameters, as they are kept with the trial
     """
     envs_pow = max(n_envs, 1).bit_length() - 1
+    least, most = _ROLLOUT
+    if n_timesteps is not None:
+        most = min(most, max(least + 1, (n_timesteps // _LEAST_ROLLOUTS).bit_length() - 1))
     parameters: dict[str, Any] = {
-        "n_steps_pow": trial.suggest_int("n_steps_pow", max(3, _ROLLOUT[0] - envs_pow), max(4, _ROLLOUT[1] - envs_pow)),
+        "n_steps_pow": trial.suggest_int("n_steps_pow", max(3, least - envs_pow), max(4, most - envs_pow)),
         "batch_size_pow": trial.suggest_int("batch_size_pow", 7, 11),
         "n_epochs": trial.suggest_int("n_epochs", 2, 10),
         "learning_rate": trial.suggest_float("learning_rate", 1e-4, 2e-3, log=True),
