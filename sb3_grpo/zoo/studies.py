@@ -212,7 +212,9 @@ class Report:
         pages = []
         for name in ("optimization_history", "param_importances"):
             try:
-                figure = getattr(optuna.visualization, f"plot_{name}")(self.study)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # of few trials
+                    figure = getattr(optuna.visualization, f"plot_{name}")(self.study)
             except (RuntimeError, ValueError):  # of trials that are all alike nothing can be said
                 continue
             pages.append(f"{self.stem}_{name}.html")
