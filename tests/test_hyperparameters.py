@@ -1,14 +1,19 @@
 """The YAML files of zoo_configs are read strictly."""
 
-from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.utils import LinearSchedule
+from torch import nn
 
+import zoo_configs
 from hospital_gym.registration import ENVIRONMENT_IDS
-from sb3_grpo import GroupRobustPPO
+from sb3_grpo import GroupRobustMaskablePPO, GroupRobustPPO, GroupRobustRecurrentPPO
 from sb3_grpo.common.hyperparameters import load_settings, parse_settings
 
 ENTRY = {
@@ -20,23 +25,50 @@ ENTRY = {
 }
 
 
+ALGORITHMS: dict[str, type[Any]] = {
+    "group_robust_ppo": GroupRobustPPO,
+    "group_robust_maskable_ppo": GroupRobustMaskablePPO,
+    "group_robust_recurrent_ppo": GroupRobustRecurrentPPO,
+    "ppo": PPO,
+    "maskable_ppo": MaskablePPO,
+}
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
 @pytest.mark.parametrize("env_id", [*ENVIRONMENT_IDS, "Hospital-v0"])
-def test_every_hospital_has_settings(env_id: str) -> None:
-    settings = load_settings("group_robust_ppo", env_id, GroupRobustPPO)
+def test_every_hospital_has_settings(algo: str, env_id: str) -> None:
+    settings = load_settings(algo, env_id, ALGORITHMS[algo])
     assert settings.n_timesteps > 0 and settings.n_envs > 0
-    assert settings.algorithm["lam"] == 0.3
+    assert ("lam" in settings.algorithm) == algo.startswith("group_robust")
     venv = make_vec_env(env_id, n_envs=settings.n_envs)
-    GroupRobustPPO(settings.policy, venv, **settings.arguments(), device="cpu")
+    ALGORITHMS[algo](settings.policy_argument(), venv, **settings.arguments(), device="cpu")
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_other_environments_have_settings(algo: str) -> None:
+    settings = load_settings(algo, "CartPole-v1", ALGORITHMS[algo])
+    assert settings.policy in ("MlpPolicy", "MlpLstmPolicy") and settings.n_timesteps == 100_000
 
 
 def test_no_file_without_a_hospital() -> None:
-    """Every file is one that load_settings finds, and its only entry the one it looks for."""
-    names = {f"{env_id.split('-')[1].lower()}.yml": env_id for env_id in ENVIRONMENT_IDS} | {"default.yml": "default"}
-    files = [entry for entry in (resources.files("zoo_configs") / "group_robust_ppo").iterdir() if entry.name.endswith(".yml")]
-    assert {file.name: [names[file.name]] for file in files} == {
-        file.name: list(yaml.safe_load(file.read_text())) for file in files
-    }
-    assert {file.name for file in files} == set(names)
+    """A file of a hospital holds an entry for it alone, so that a search can replace it."""
+    names = {f"{env_id.split('-')[1].lower()}.yml": env_id for env_id in ENVIRONMENT_IDS}
+    for file in Path(zoo_configs.__file__).parent.glob("*/*.yml"):
+        assert file.parent.name in ALGORITHMS and file.name in {*names, "default.yml", "published.yml"}
+        if file.name in names:
+            assert list(yaml.safe_load(file.read_text())) == [names[file.name]]
+
+
+@pytest.mark.parametrize("algo", ["group_robust_ppo", "ppo"])
+def test_published_settings(algo: str) -> None:
+    entries = yaml.safe_load((Path(zoo_configs.__file__).parent / algo / "published.yml").read_text())
+    assert set(entries) == set(ENVIRONMENT_IDS)
+    for env_id, entry in entries.items():
+        arguments = parse_settings(entry, ALGORITHMS[algo], env_id).arguments()
+        assert arguments["policy_kwargs"] == {"net_arch": [256, 128, 64], "activation_fn": nn.ReLU}
+        assert (arguments["learning_rate"], arguments["clip_range"], arguments["batch_size"]) == (3e-4, 0.2, 256)
+    if algo == "group_robust_ppo":
+        assert [entry["lam"] for entry in entries.values()] == [0.3, 0.3, 0.3, 0.4]
 
 
 def test_values_and_schedules() -> None:
@@ -54,6 +86,8 @@ def test_values_and_schedules() -> None:
         ({"learningrate": 1e-3}, "here: unknown key 'learningrate'; known keys are .*learning_rate"),
         ({"env": "CartPole-v1"}, "here: unknown key 'env'"),
         ({"learning_rate": "lin_fast"}, "here: learning_rate: got 'lin_fast', expected a number or lin_<number>"),
+        ({"policy_kwargs": "dict(net_arch=open('x'))"}, "here: policy_kwargs: got .*expected a mapping or a string such as"),
+        ({"policy_kwargs": "dict([1], activation_fn=nn.Nothing)"}, "here: policy_kwargs: got "),
         ({"normalize": "yes please"}, "here: normalize: got 'yes please', expected true, false or a string such as"),
     ],
 )

@@ -16,6 +16,7 @@ scenarios.py  print what each hospital is: load, staff, decisions per episode
 target.py     train for a promise to every group and check it; target_report.py its tables
 train.py      train one model, in one process or several; checkpoints.py what an interruption leaves
 tune.py       tune a rule's thresholds
+zoo.py        hand over to RL Baselines3 Zoo
 ------------- --------------------------------------------------------------------------------------
 options.py    reading and checking options
 jobs.py       what runs in a worker process: train a model, evaluate a policy
@@ -49,6 +50,7 @@ from sb3_grpo.cli import (
     target,
     train,
     tune,
+    zoo,
 )
 from sb3_grpo.cli.options import OneLineParser, UsageError
 
@@ -67,6 +69,7 @@ _COMMANDS: Final = (
     target,
     train,
     tune,
+    zoo,
 )
 
 

@@ -1,18 +1,22 @@
 """Read training settings from the RL-Zoo files in ``zoo_configs``."""
 
 import ast
+import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
+from torch import nn
 
 _RUN_KEYS: Final = ("n_timesteps", "n_envs", "policy", "normalize")
 _LINEAR: Final = "lin_"
+_HOSPITAL: Final = "Hospital"
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class TrainingSettings:
 
     :param n_timesteps: length of a full training, in time steps of all environments together
     :param n_envs: number of environments
-    :param policy: name of the policy class
+    :param policy: name of the policy class: one that the algorithm knows, or with its module
     :param normalize: keyword arguments of ``VecNormalize``; None: observations and rewards stay as they are
     :param algorithm: further keyword arguments of the algorithm, as they stand in the file
     """
@@ -33,15 +37,24 @@ class TrainingSettings:
     algorithm: Mapping[str, Any]
 
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of the algorithm, with ``lin_x`` turned into a schedule that falls from x to 0."""
-        return {key: _schedule(key, value) for key, value in self.algorithm.items()}
+        """Keyword arguments of the algorithm, with ``lin_x`` turned into a schedule that falls from x to 0, and
+        ``dict(activation_fn=nn.ReLU)`` into a dictionary."""
+        return {
+            key: _policy_kwargs(value) if key == "policy_kwargs" else _schedule(key, value)
+            for key, value in self.algorithm.items()
+        }
+
+    def policy_argument(self) -> Any:
+        """The algorithm's argument ``policy``: a name that it knows, or the class."""
+        module, _, name = self.policy.rpartition(".")
+        return getattr(importlib.import_module(module), name) if module else self.policy
 
 
 def load_settings(algo: str, env_id: str, algorithm_class: type) -> TrainingSettings:
-    """The settings of ``zoo_configs/<algo>/<scenario>.yml``.
+    """The settings of an algorithm for an environment, from :func:`settings_file`.
 
-    ``Hospital-Urban-v0`` is read from ``urban.yml``; ``Hospital-v0``, a hospital of one's own, from ``default.yml``. A file
-    maps environment ids, or ``default``, to settings in the format of RL Baselines3 Zoo; ``policy_kwargs`` is a mapping.
+    A file maps environment ids, or ``default``, to settings in the format of RL Baselines3 Zoo; ``policy_kwargs`` is a mapping
+    or, where it names an activation function, a string such as ``dict(net_arch=[64], activation_fn=nn.ReLU)``.
 
     :param algo: folder name, such as ``group_robust_ppo``
     :param env_id: id of the environment
@@ -49,18 +62,37 @@ def load_settings(algo: str, env_id: str, algorithm_class: type) -> TrainingSett
     :return: the settings
     :raises ValueError: if there is no such file or entry, or a key that neither a run nor the algorithm knows
     """
-    scenario = env_id.removeprefix("Hospital").removesuffix("v0").strip("-").lower() or "default"
-    folder = resources.files("zoo_configs") / algo
-    file = folder / f"{scenario}.yml"
-    if not file.is_file():
-        known = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-        raise ValueError(f"{env_id!r}: there is no zoo_configs/{algo}/{scenario}.yml, only {known}")
-    name = f"zoo_configs/{algo}/{scenario}.yml"
-    entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    for key in (env_id, "default"):
-        if key in entries:
-            return parse_settings(entries[key], algorithm_class, f"{name}: {key}")
-    raise ValueError(f"{name}: got {sorted(entries)}, expected an entry {env_id!r} or 'default'")
+    file, key = settings_file(algo, env_id)
+    return parse_settings(_entries(file)[key], algorithm_class, f"zoo_configs/{algo}/{file.name}: {key}")
+
+
+def settings_file(algo: str, env_id: str) -> tuple[Path, str]:
+    """The file of ``zoo_configs`` that holds an algorithm's settings for an environment.
+
+    ``Hospital-Urban-v0`` is looked for in ``<algo>/urban.yml``; hospitals without a file of their own, among them
+    ``Hospital-v0``, one's own hospital, in ``<algo>/default.yml``, where other environments find the entry ``default``.
+
+    :param algo: folder name, such as ``group_robust_ppo``
+    :param env_id: id of the environment
+    :return: the file, and the key of the entry in it
+    :raises ValueError: if there is none
+    """
+    scenario = env_id.removeprefix(_HOSPITAL).removesuffix("v0").strip("-").lower() if env_id.startswith(_HOSPITAL) else ""
+    folder = Path(str(resources.files("zoo_configs"))) / algo
+    for name in dict.fromkeys((f"{scenario or 'default'}.yml", "default.yml")):
+        file = folder / name
+        if not file.is_file():
+            continue
+        if env_id in _entries(file):
+            return file, env_id
+        if not env_id.startswith(_HOSPITAL):
+            return file, "default"
+    known = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    raise ValueError(f"{env_id!r}: there is no zoo_configs/{algo}/{scenario or 'default'}.yml, only {known}")
+
+
+def _entries(file: Path) -> dict[str, Any]:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
 def parse_settings(entry: Mapping[str, Any], algorithm_class: type, where: str) -> TrainingSettings:
@@ -112,3 +144,24 @@ def _schedule(key: str, value: Any) -> Any:
         return LinearSchedule(float(value.removeprefix(_LINEAR)), 0.0, 1.0)
     except ValueError:
         raise ValueError(f"{key}: got {value!r}, expected a number or lin_<number>") from None
+
+
+def _policy_kwargs(value: Any) -> Any:
+    """RL Zoo's way to write classes: ``dict(activation_fn=nn.ReLU, net_arch=[64])``, of which no code is run here."""
+    if not isinstance(value, str):
+        return value
+    try:
+        call = ast.parse(value, mode="eval").body
+        if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "dict" and not call.args):
+            raise ValueError
+        return {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
+    except (ValueError, SyntaxError, AttributeError):
+        raise ValueError(
+            f"policy_kwargs: got {value!r}, expected a mapping or a string such as dict(net_arch=[64], activation_fn=nn.ReLU)"
+        ) from None
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "nn":
+        return getattr(nn, node.attr)
+    return ast.literal_eval(node)
