@@ -51,4 +51,4 @@ def test_rollout_is_moved_at_once() -> None:
     model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
     model.rollout_buffer.weight_samples(None)
     lean: Any = model._lean_policy()
-    assert all(column is None or column.is_cuda for column in _samples(model.rollout_buffer, lean))
+    assert all(column is None or column.is_cuda for column in _samples(model.rollout_buffer, lean, clip_values=True))

@@ -134,7 +134,7 @@ def test_alone_nothing_is_shared() -> None:
     values = th.arange(3.0)
     assert (data_parallel.n_processes(), data_parallel.rank(), data_parallel.of_all("x")) == (1, 0, ["x"])
     assert data_parallel.total(values) is values
-    mean, deviation = data_parallel.mean_and_deviation(values)
+    mean, deviation = data_parallel.mean_and_deviation(data_parallel.moments(values))
     assert (float(mean), float(deviation)) == (1.0, 1.0)
     with data_parallel.joined():
         assert data_parallel.n_processes() == 1

@@ -4,6 +4,7 @@ import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
@@ -31,3 +32,24 @@ def test_id_only_gradients(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     assert len(rows) == 8
     assert min(cosines[:5]) > 0.999  # own episodes however told, and the shared queue with rewards by group
     assert max(cosines[5:]) < 0.5
+
+
+def rows_of(printed: str) -> list[list[str]]:
+    """Cells of the rows of a table that was printed."""
+    return [[cell.strip() for cell in line.strip("│| ").split("│")] for line in printed.splitlines() if line.startswith("│")]
+
+
+def test_fair_weights(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["fair_weights.py", "--batches", "150"])
+    runpy.run_path(str(EXAMPLES / "fair_weights.py"), run_name="__main__")
+    (_, _, alike, _), (_, _, weighted, _) = rows_of(capsys.readouterr().out)
+    assert float(weighted) > 2 * float(alike)  # the rare, hard domain learns sooner
+
+
+def test_latent_cases(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["latent_cases.py", "--cases", "400", "--seeds", "1"])
+    runpy.run_path(str(EXAMPLES / "latent_cases.py"), run_name="__main__")
+    rows = rows_of(capsys.readouterr().out)
+    with_group, with_sex = (np.array([float(row[column].split()[0]) for row in rows]) for column in (4, 5))
+    assert with_group[0] > 0.8 and with_group[-1] < 0.1
+    assert (np.abs(with_sex) < 0.05).all()

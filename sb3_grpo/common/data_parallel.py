@@ -78,18 +78,23 @@ def of_all(value: Any) -> list[Any]:
     return values
 
 
-def mean_and_deviation(values: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+def moments(values: th.Tensor) -> th.Tensor:
     """
-    :param values: Values in this process, (n,)
-    :return: Mean and standard deviation of the values in all processes
+    :param values: Values, (n,)
+    :return: Their number, sum and sum of squares, (3,) float64: of several processes they add up
     """
-    if n_processes() == 1:
-        return values.mean(), values.std()
     exact = values.double()
-    number, first, second = total(th.stack([th.full_like(exact.sum(), len(values)), exact.sum(), exact.square().sum()]))
+    return th.stack([th.full_like(exact[0], len(values)), exact.sum(), exact.square().sum()])
+
+
+def mean_and_deviation(sums: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
+    """
+    :param sums: What :func:`moments` returns, of more than one value
+    :return: Mean and standard deviation of the values
+    """
+    number, first, second = sums
     mean = first / number
-    variance = (second - number * mean.square()).clamp(min=0.0) / (number - 1)
-    return mean.to(values.dtype), variance.sqrt().to(values.dtype)
+    return mean, ((second - number * mean.square()).clamp(min=0.0) / (number - 1)).sqrt()
 
 
 def rollout_of_all(buffer: Any, rollout_starts: np.ndarray) -> tuple[Any, np.ndarray]:

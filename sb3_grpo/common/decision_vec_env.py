@@ -3,7 +3,8 @@
 import copy
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -54,6 +55,9 @@ class DecisionVecEnv(GymnasiumVecEnv):
         return observations, rewards, ended, DecisionInfos(of_ended, rewards, time.time() - self._began)
 
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 class DecisionInfos(InfoColumns):
     """
     Infos of environments whose episodes have all ended after one step. Each is a dict that is filled when somebody looks for
@@ -67,15 +71,26 @@ class DecisionInfos(InfoColumns):
     def __init__(self, columns: Mapping[str, Any], rewards: np.ndarray, seconds: float) -> None:
         super().__init__(columns, np.zeros(len(rewards), dtype=bool), {})
         self._rewards, self._seconds = rewards, seconds
+        self._finished = range(len(rewards))
+        #: While True all infos are one empty dict: SB3 looks at each of them for a time limit that ended its episode
+        self.silent = False
         self._keys = {*columns, "episode", "TimeLimit.truncated"}
 
-    def finished(self) -> list[dict[str, Any]]:
+    def newest_statistics(self, number: int) -> list[dict[str, Any]]:
         """
-        :return: All infos
+        :param number: For how many environments
+        :return: For the last of them, what SB3's statistics of episodes are made of
         """
-        return list(self)
+        successes, first = self._columns.get("is_success"), max(len(self) - number, 0)
+        rows: list[dict[str, Any]] = [{"episode": self._statistics(env)} for env in range(first, len(self))]
+        if isinstance(successes, np.ndarray):
+            for row, success in zip(rows, successes[first:].tolist(), strict=True):
+                row["is_success"] = success
+        return rows
 
     def __getitem__(self, index: Any) -> Any:
+        if self.silent:
+            return _NOTHING
         if isinstance(index, slice):
             return [self[env] for env in range(*index.indices(len(self)))]
         info = self._made.get(index)
@@ -89,8 +104,10 @@ class DecisionInfos(InfoColumns):
         :param env: Number of an environment
         :return: Its whole info
         """
-        statistics = {"r": round(float(self._rewards[env]), 6), "l": 1, "t": round(self._seconds, 6)}
-        return {**info_row(self._columns, env), "episode": statistics, "TimeLimit.truncated": False}
+        return {**info_row(self._columns, env), "episode": self._statistics(env), "TimeLimit.truncated": False}
+
+    def _statistics(self, env: int) -> dict[str, Any]:
+        return {"r": round(float(self._rewards[env]), 6), "l": 1, "t": round(self._seconds, 6)}
 
 
 class LazyInfo(dict[str, Any]):

@@ -11,11 +11,22 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import FloatSchedule, explained_variance
-from torch.distributions import Distribution
 
 from sb3_grpo.common.data_parallel import n_processes, total
-from sb3_grpo.common.group_buffers import GroupBufferMixin, GroupMaskableRolloutBuffer, GroupRolloutBuffer, standardise
+from sb3_grpo.common.group_buffers import (
+    GroupBufferMixin,
+    GroupMaskableRolloutBuffer,
+    GroupRolloutBuffer,
+    standardise_minibatches,
+)
 from sb3_grpo.common.lean_networks import LeanPolicy, lean_policy
+from sb3_grpo.common.loop_savings import (
+    check_finite,
+    distributions_unchecked,
+    fused_adam,
+    optimizer_step,
+    parameters_listed,
+)
 from sb3_grpo.common.masked_policies import INVALID_LOGIT
 from sb3_grpo.common.schedules import is_always_zero
 
@@ -48,25 +59,27 @@ class Samples(NamedTuple):
     :param actions: Actions, (n,) int64
     :param invalid: Which actions were invalid, (n, A) bool; None if nobody says
     :param log_probs: Log probabilities of the actions when they were drawn, (n,)
-    :param values: Values at that time, (n, K), with K = 1 or the number of groups
+    :param values: Values at that time, (n, K), with K = 1 or the number of groups; None if the value loss is not clipped
     :param returns: Targets of the values, (n, K)
     :param advantages: Advantages, (n,)
-    :param weights: Weights of the samples, (n,); None: all weigh 1
     """
 
     inputs: th.Tensor
     actions: th.Tensor
     invalid: th.Tensor | None
     log_probs: th.Tensor
-    values: th.Tensor
+    values: th.Tensor | None
     returns: th.Tensor
     advantages: th.Tensor
-    weights: th.Tensor | None
 
-    def at(self, indices: th.Tensor) -> "Samples":
-        """The samples of a minibatch."""
+    def at(self, indices: th.Tensor | slice) -> "Samples":
+        """Some of the samples, or all in another order."""
         parts: Any = (None if column is None else column[indices] for column in self)
         return Samples(*parts)
+
+    def minibatches(self, size: int) -> Iterator["Samples"]:
+        """The samples in their order, ``size`` at a time."""
+        return (self.at(slice(start, start + size)) for start in range(0, len(self.inputs), size))
 
 
 def loss_gradient(
@@ -101,7 +114,7 @@ def loss_gradient(
         of_logits.masked_fill_(batch.invalid, 0.0)
 
     error = values - batch.returns
-    if settings.clip_range_vf is None:
+    if settings.clip_range_vf is None or batch.values is None:
         of_values = error
     else:
         moved = values - batch.values
@@ -139,7 +152,7 @@ class FlatGradient:
 
     def clip(self, max_norm: float) -> None:
         """As ``clip_grad_norm_()`` does, for all parameters together."""
-        self.gradient.mul_((max_norm / (self.gradient.norm() + 1e-6)).clamp(max=1.0))
+        self.gradient.mul_((max_norm / (th.linalg.vector_norm(self.gradient) + 1e-6)).clamp(max=1.0))
 
 
 def fast_update(model: Any, lean: LeanPolicy) -> None:
@@ -157,15 +170,16 @@ def fast_update(model: Any, lean: LeanPolicy) -> None:
     progress = model._current_progress_remaining
     clip_range_vf = None if model.clip_range_vf is None else model.clip_range_vf(progress)
     settings = LossSettings(model.clip_range(progress), clip_range_vf, model.ent_coef, model.vf_coef)
-    samples = _samples(buffer, lean)
+    samples = _samples(buffer, lean, clip_values=settings.clip_range_vf is not None)
     flat = FlatGradient(list(policy.parameters()))
+    step = optimizer_step(policy.optimizer)
     logged: list[list[th.Tensor]] = []  # of every epoch, the terms of its minibatches
     stopped = False
     while len(logged) < model.n_epochs and not stopped:
         logged.append([])
-        for indices in th.as_tensor(buffer.draw_epoch(), device=samples.inputs.device).split(model.batch_size):
+        for batch in _epoch(buffer, samples, model.batch_size).minibatches(model.batch_size):
             with th.inference_mode():
-                _write_gradient(lean, samples.at(indices), buffer.normalize_samples, settings, flat)
+                _write_gradient(lean, batch, settings, flat)
                 flat.average()
                 logged[-1].append(flat.terms.clone())
                 stopped = model.target_kl is not None and flat.terms[_KL].item() > 1.5 * model.target_kl
@@ -173,40 +187,47 @@ def fast_update(model: Any, lean: LeanPolicy) -> None:
                     model.logger.info(f"Early stopping at step {len(logged) - 1}: max kl {flat.terms[_KL].item():.2f}")
                     break
                 flat.clip(model.max_grad_norm)
-            policy.optimizer.step()
+            step()
         model._n_updates += 1
     _log(model, settings, logged)
 
 
-def _samples(buffer: GroupBufferMixin, lean: LeanPolicy) -> Samples:
+def _samples(buffer: GroupBufferMixin, lean: LeanPolicy, clip_values: bool) -> Samples:
     def column(array: np.ndarray) -> th.Tensor:
         flat = array if buffer.generator_ready else buffer.swap_and_flatten(array)
         return th.as_tensor(flat, device=buffer.device)
 
-    weights = buffer.sample_weights
     inputs = lean.inputs(column(buffer.observations))
     return Samples(
         inputs=inputs,
         actions=column(buffer.actions).long().flatten(),
         invalid=lean.invalid(inputs, column(buffer.action_masks) if hasattr(buffer, "action_masks") else None),
         log_probs=column(buffer.log_probs).flatten(),
-        values=column(buffer.values),
+        values=column(buffer.values) if clip_values else None,
         returns=column(buffer.returns),
         advantages=column(buffer.advantages).flatten(),
-        weights=None if weights is None else th.as_tensor(weights, device=buffer.device),
     )
 
 
-def _write_gradient(lean: LeanPolicy, batch: Samples, normalize: bool, settings: LossSettings, flat: FlatGradient) -> None:
+def _epoch(buffer: GroupBufferMixin, samples: Samples, batch_size: int) -> Samples:
+    """The samples in the order in which the next epoch uses them, their advantages standardised and weighted."""
+    order = th.as_tensor(buffer.draw_epoch(), device=samples.inputs.device)
+    epoch = samples.at(order)
+    advantages = epoch.advantages
+    if buffer.normalize_samples:
+        advantages = standardise_minibatches(advantages, batch_size)
+    if buffer.sample_weights is not None:
+        advantages = advantages * th.as_tensor(buffer.sample_weights, device=advantages.device)[order]
+    return epoch._replace(advantages=advantages)
+
+
+def _write_gradient(lean: LeanPolicy, batch: Samples, settings: LossSettings, flat: FlatGradient) -> None:
     """Gradient of a minibatch, and the terms of its loss."""
     logits, actor_inputs = lean.actor.forward(batch.inputs)
     values, critic_inputs = lean.critic.forward(batch.inputs)
     if batch.invalid is not None:
         logits.masked_fill_(batch.invalid, INVALID_LOGIT)
-    advantages = standardise(batch.advantages, None) if normalize else batch.advantages
-    if batch.weights is not None:
-        advantages = advantages * batch.weights
-    of_logits, of_values, terms = loss_gradient(logits, values, batch._replace(advantages=advantages), settings)
+    of_logits, of_values, terms = loss_gradient(logits, values, batch, settings)
     lean.actor.backward(of_logits, actor_inputs)
     lean.critic.backward(of_values, critic_inputs)
     flat.terms.copy_(terms)
@@ -226,6 +247,24 @@ def _log(model: Any, settings: LossSettings, logged: list[list[th.Tensor]]) -> N
     logger.record("train/clip_range", settings.clip_range)
     if settings.clip_range_vf is not None:
         logger.record("train/clip_range_vf", settings.clip_range_vf)
+
+
+@contextmanager
+def lean_forward(policy: BasePolicy, lean: LeanPolicy | None) -> Iterator[None]:
+    """
+    Inside the block the policy acts by :meth:`LeanPolicy.act`.
+
+    :param policy: The policy
+    :param lean: Its networks; None: nothing changes
+    """
+    if lean is None:
+        yield
+        return
+    policy.forward = lean.act
+    try:
+        yield
+    finally:
+        del policy.forward
 
 
 class FastUpdateMixin(OnPolicyAlgorithm):
@@ -271,95 +310,3 @@ class FastUpdateMixin(OnPolicyAlgorithm):
         known &= type(self.rollout_buffer) in (GroupRolloutBuffer, GroupMaskableRolloutBuffer)
         wanted = self.fast and not self._promises_bits()
         return lean_policy(self.policy) if wanted and known else None
-
-
-# -- What SB3's own loop is spared -----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def distributions_unchecked(unchecked: bool) -> Iterator[None]:
-    """
-    Inside the block torch's distributions do not check their parameters and samples at every step. The setting is torch's own
-    and holds for everybody; whatever it was is restored.
-
-    :param unchecked: Whether to do anything
-    """
-    before = Distribution._validate_args
-    if unchecked:
-        Distribution.set_default_validate_args(False)
-    try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(before)
-
-
-@contextmanager
-def parameters_listed(policy: BasePolicy) -> Iterator[None]:
-    """Inside the block ``policy.parameters()`` need not walk through all modules for each minibatch."""
-    parameters = list(policy.parameters())
-
-    def listed(recurse: bool = True) -> Iterator[th.nn.Parameter]:
-        return iter(parameters)
-
-    policy.parameters = listed  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        del policy.parameters
-
-
-@contextmanager
-def fused_adam(optimizer: th.optim.Optimizer, promises_bits: bool) -> Iterator[None]:
-    """
-    Inside the block Adam makes its step in one pass over each parameter, on a CPU, unless the user has chosen how. State and
-    settings of the optimizer are saved as they were.
-
-    :param optimizer: Any optimizer; others than Adam are left alone
-    :param promises_bits: Whether not to do it, for it rounds otherwise
-    """
-    is_adam = type(optimizer) is th.optim.Adam and not promises_bits
-    groups = [
-        group
-        for group in (optimizer.param_groups if is_adam else ())
-        if group.get("fused") is None and group.get("foreach") is None and group["params"][0].device.type == "cpu"
-    ]
-    for group in groups:
-        group["fused"] = True
-    try:
-        yield
-    finally:
-        for group in groups:
-            group["fused"] = None
-
-
-@contextmanager
-def lean_forward(policy: BasePolicy, lean: LeanPolicy | None) -> Iterator[None]:
-    """
-    Inside the block the policy acts by :meth:`LeanPolicy.act`.
-
-    :param policy: The policy
-    :param lean: Its networks; None: nothing changes
-    """
-    if lean is None:
-        yield
-        return
-    policy.forward = lean.act
-    try:
-        yield
-    finally:
-        del policy.forward
-
-
-def check_finite(policy: BasePolicy) -> None:
-    """
-    Once an update, what the distributions would have found at every step.
-
-    :param policy: The policy
-    :raises ValueError: If a parameter of the policy is not finite
-    """
-    for name, parameter in policy.named_parameters():
-        if not bool(th.isfinite(parameter).all()):
-            raise ValueError(
-                f"After an update the policy's parameter {name!r} is not finite: lower `learning_rate`, or set "
-                "`max_grad_norm`, or look at rewards and observations"
-            )

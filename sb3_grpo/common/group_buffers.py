@@ -8,7 +8,7 @@ from sb3_contrib.common.maskable.buffers import MaskableDictRolloutBuffer, Maska
 from sb3_contrib.common.recurrent.buffers import RecurrentDictRolloutBuffer, RecurrentRolloutBuffer
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 
-from sb3_grpo.common.data_parallel import mean_and_deviation, n_processes
+from sb3_grpo.common.data_parallel import mean_and_deviation, moments, n_processes, total
 from sb3_grpo.common.group_advantages import combine_advantages, group_gae
 from sb3_grpo.common.group_infos import GroupStep
 from sb3_grpo.common.mixins import with_mixin
@@ -227,10 +227,27 @@ def standardise(advantages: th.Tensor, valid: th.Tensor | None) -> th.Tensor:
     :return: The same minus their mean, divided by their deviation, to the last bit as SB3 computes it; one alone as it is
     """
     known = advantages if valid is None else advantages[valid]
-    if len(known) * n_processes() == 1:
-        return advantages
-    mean, deviation = mean_and_deviation(known)
-    return (advantages - mean) / (deviation + 1e-8)
+    if n_processes() > 1:
+        mean, deviation = mean_and_deviation(total(moments(known)))
+        return (advantages - mean.float()) / (deviation.float() + 1e-8)
+    return (advantages - known.mean()) / (known.std() + 1e-8) if len(known) > 1 else advantages
+
+
+def standardise_minibatches(advantages: th.Tensor, batch_size: int) -> th.Tensor:
+    """
+    The same for all minibatches of an epoch, of which the processes then need to speak only once.
+
+    :param advantages: Advantages in the order in which they are used, (n,)
+    :param batch_size: Number of samples of each minibatch but the last, in this process
+    :return: Each minibatch standardised
+    """
+    parts = list(advantages.split(batch_size))
+    sums = total(th.stack([moments(part) for part in parts]))
+    for place, part in enumerate(parts):
+        if len(part) * n_processes() > 1:
+            mean, deviation = mean_and_deviation(sums[place])
+            parts[place] = (part - mean.float()) / (deviation.float() + 1e-8)
+    return th.cat(parts)
 
 
 class GroupRolloutBuffer(GroupBufferMixin, RolloutBuffer):

@@ -1,6 +1,6 @@
 """Infos of many environments that stay arrays until somebody looks at one."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class InfoColumns(list[dict[str, Any]]):
         self._columns = columns
         self._truncated = truncated
         self._made = dict(finished)
-        self._finished = list(finished)
+        self._finished: Sequence[int] = list(finished)
 
     def finished(self) -> list[dict[str, Any]]:
         """

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
@@ -16,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from sb3_grpo.common.case_infos import read_case_infos
 from sb3_grpo.common.checks import checked_names, is_number
 from sb3_grpo.common.data_parallel import n_processes
+from sb3_grpo.common.decision_vec_env import DecisionInfos
 from sb3_grpo.common.episode_features import flat_observations
 from sb3_grpo.common.fast_update import FastUpdateMixin
 from sb3_grpo.common.frozen_policy import FrozenPolicy, freeze, thaw
@@ -29,7 +31,7 @@ from sb3_grpo.fair_grpo.case_env import case_vec_env, checked, names_of
 from sb3_grpo.fair_grpo.case_history import CaseHistory, grow, initial_history, update_history
 from sb3_grpo.fair_grpo.case_logging import case_log
 from sb3_grpo.fair_grpo.latent_cases import LatentCases
-from sb3_grpo.fair_grpo.lean_cases import case_policy
+from sb3_grpo.fair_grpo.lean_cases import CasePolicy
 from sb3_grpo.fair_grpo.weightings import Cases, Weighting, WeightingState, make_weighting
 
 
@@ -112,7 +114,8 @@ class CaseAlgorithmMixin(FastUpdateMixin, StepLocalsMixin):
         :return: Number of answers to each case
         :raises ValueError: If they name other groups or sources, or the numbers do not fit
         """
-        answers, batch_size = int(env_attribute(env, "answers") or self.answers), self.batch_size
+        told: Any = env_attribute(env, "answers") or self.answers
+        answers, batch_size = int(told), self.batch_size
         if batch_size % answers:
             raise ValueError(f"`batch_size` must be a multiple of `answers`={answers}, as cases stay whole, got {batch_size}")
         trained = self.case_history is not None
@@ -120,7 +123,7 @@ class CaseAlgorithmMixin(FastUpdateMixin, StepLocalsMixin):
         self.source_names = names_of(env, "source_names", self.source_names, trained)
         return answers
 
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+    def set_env(self, env: GymEnv | VectorEnv | str, force_reset: bool = True) -> None:
         """
         See the parent.
 
@@ -153,10 +156,15 @@ class CaseAlgorithmMixin(FastUpdateMixin, StepLocalsMixin):
 
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: np.ndarray | None = None) -> None:
         """Called by the parent between ``env.step()`` and ``rollout_buffer.add()``: the place to read infos."""
-        newest = slice(-self._stats_window_size, None)  # of older ones the parent would keep nothing
-        super()._update_info_buffer(infos[newest], None if dones is None else dones[newest])
+        if dones is not None:
+            self._stage(infos, dones)
+        newest = self._stats_window_size  # of older ones the parent would keep nothing
+        told = infos.newest_statistics(newest) if isinstance(infos, DecisionInfos) else infos[-newest:]
+        super()._update_info_buffer(told, None if dones is None else dones[-newest:])
+
+    def _stage(self, infos: list[dict[str, Any]], dones: np.ndarray) -> None:
         step = self.step_locals()
-        if step is None or dones is None:
+        if step is None:
             return
         if not dones.all():
             raise ValueError(
@@ -177,6 +185,8 @@ class CaseAlgorithmMixin(FastUpdateMixin, StepLocalsMixin):
                 "them in the environment, let groups be found with latent_groups=LatentCases(), or use weighting=None"
             )
         self.rollout_buffer.stage_cases(cases, dones, rewards)
+        if isinstance(infos, DecisionInfos):
+            self.rollout_buffer.silence(infos)
 
     def _check_same_observation(self) -> None:
         parts = self._last_obs if isinstance(self._last_obs, dict) else {"": self._last_obs}
@@ -267,7 +277,7 @@ class CaseAlgorithmMixin(FastUpdateMixin, StepLocalsMixin):
         if not (self.fast and known and not self.reference_kl and type(self.rollout_buffer) is CaseRolloutBuffer):
             return None
         lean = lean_policy(self.policy)
-        return None if lean is None else case_policy(lean, self.rollout_buffer.answers)
+        return None if lean is None else CasePolicy(lean, self.rollout_buffer.answers)
 
     def dump_logs(self, iteration: int = 0) -> None:
         """See the parent. Adds what the rollout told of groups and sources."""

@@ -7,6 +7,7 @@ import numpy as np
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 
 from sb3_grpo.common.case_infos import CaseStep
+from sb3_grpo.common.decision_vec_env import DecisionInfos
 from sb3_grpo.common.group_buffers import GroupBufferMixin
 from sb3_grpo.common.group_infos import GroupStep
 from sb3_grpo.common.mixins import with_mixin
@@ -19,6 +20,7 @@ class CaseBufferMixin(GroupBufferMixin):
     """
 
     answers: int = 1
+    _silenced: DecisionInfos | None = None
 
     case_groups: np.ndarray  # (T, N / R) int64, -1: none
     case_sources: np.ndarray  # (T, N / R) int64
@@ -43,6 +45,19 @@ class CaseBufferMixin(GroupBufferMixin):
             self.case_groups[self.pos] = step.groups
         if step.sources is not None:
             self.case_sources[self.pos] = step.sources
+
+    def silence(self, infos: DecisionInfos) -> None:
+        """
+        Between here and :meth:`add` the parent algorithm asks each info whether a time limit ended its episode. None did.
+
+        :param infos: The infos; they speak again afterwards
+        """
+        infos.silent, self._silenced = True, infos
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        super().add(*args, **kwargs)
+        if self._silenced is not None:
+            self._silenced.silent, self._silenced = False, None
 
     def by_case(self, values: np.ndarray) -> np.ndarray:
         """
@@ -73,12 +88,13 @@ class CaseBufferMixin(GroupBufferMixin):
 
         :param batch_size: Number of answers, a multiple of R
         """
-        if not self.generator_ready:
-            next(iter(super().get(1)))  # joins the axes of steps and environments
-        case, step = np.divmod(np.arange(self.buffer_size * self.n_envs // self.answers), self.buffer_size)
-        env = case[:, None] * self.answers + np.arange(self.answers)
-        rows = env * self.buffer_size + step[:, None]  # of each case, where its answers are
-        rows = rows[np.random.permutation(len(rows))]  # the parent draws from the same generator
+        numbers_only, self._numbers_only = self._numbers_only, True
+        try:
+            order = np.concatenate(list(super().get()))  # the parent's draw; step t of environment i is row i * T + t
+        finally:
+            self._numbers_only = numbers_only
+        first = order[order // self.buffer_size % self.answers == 0]  # a case comes where the first answer to it does
+        rows = first[:, None] + np.arange(self.answers) * self.buffer_size
         n_cases = len(rows) if batch_size is None else batch_size // self.answers
         for start in range(0, len(rows), n_cases):
             yield self._get_samples(rows[start : start + n_cases].ravel())
@@ -88,7 +104,7 @@ class CaseRolloutBuffer(CaseBufferMixin, RolloutBuffer):
     """``RolloutBuffer`` of cases, see :class:`CaseBufferMixin`."""
 
 
-class CaseDictRolloutBuffer(CaseBufferMixin, DictRolloutBuffer):
+class CaseDictRolloutBuffer(CaseBufferMixin, DictRolloutBuffer):  # type: ignore[misc]
     """``DictRolloutBuffer`` of cases, see :class:`CaseBufferMixin`."""
 
 

@@ -24,7 +24,8 @@ _HARMLESS: Final = (Monitor, OrderEnforcing, PassiveEnvChecker)
 _HOW: Final = (
     "expected the id of an environment that is registered with a `vector_entry_point` whose vector environment takes "
     "`answers` and resets in the same step, such an environment (gymnasium.make), or a VectorEnv or VecEnv in which "
-    "environments i * R to (i + 1) * R - 1 hold the R answers to one case"
+    "environments i * R to (i + 1) * R - 1 hold the R answers to one case; wrappers of single environments cannot be put "
+    "around many"
 )
 
 
@@ -108,8 +109,6 @@ def _spec_of(env: Any) -> EnvSpec | None:
     if isinstance(env, str):
         return vector_spec(env)
     single = env.envs[0] if isinstance(env, DummyVecEnv) else env
-    while isinstance(single, gym.Wrapper):
-        if not isinstance(single, _HARMLESS):
-            raise ValueError(f"env: got one inside {type(single).__name__}, which cannot be put around many; {_HOW}")
+    while isinstance(single, _HARMLESS):
         single = single.env
-    return vector_spec(getattr(single, "spec", None))
+    return None if isinstance(single, gym.Wrapper) else vector_spec(getattr(single, "spec", None))

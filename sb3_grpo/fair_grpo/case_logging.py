@@ -67,7 +67,8 @@ def _members(
     if not seen.any():
         return {}
     means = np.divide(rewards, numbers, out=np.full(len(numbers), np.nan), where=seen)
-    difficulty = 1.0 - success_rates(means, *history["extremes"], floor=0.0)
+    lowest, highest = history["extremes"].tolist()
+    difficulty = 1.0 - success_rates(means, lowest, highest, 0.0)
     log = {f"{key}/worst": float(np.nanmin(means)), f"{key}/gap": float(np.nanmax(means) - np.nanmin(means))}
     known = ids >= 0
     in_rollout = np.bincount(ids[known], minlength=len(numbers))

@@ -2,6 +2,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
+from gymnasium.vector import VectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -91,7 +92,7 @@ class FairGRPO(CaseAlgorithmMixin, PPO):
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
-        env: GymEnv | str,
+        env: GymEnv | VectorEnv | str,
         learning_rate: float | Schedule = 3e-4,
         n_steps: int = 1,
         batch_size: int = 256,
@@ -122,9 +123,10 @@ class FairGRPO(CaseAlgorithmMixin, PPO):
         device: th.device | str = "auto",
         _init_setup_model: bool = True,
     ):
+        cases: Any = case_vec_env(env, answers, n_cases) if _init_setup_model and env is not None else env
         super().__init__(
             policy,
-            case_vec_env(env, answers, n_cases) if _init_setup_model and env is not None else env,
+            cases,
             learning_rate=learning_rate,
             n_steps=n_steps,
             # load() sets the file's later: until then there is nothing to warn about
@@ -169,7 +171,7 @@ class FairGRPO(CaseAlgorithmMixin, PPO):
     def load(  # type: ignore[override]
         cls: type[SelfFairGRPO],
         path: Any,
-        env: GymEnv | str | None = None,
+        env: GymEnv | VectorEnv | str | None = None,
         device: th.device | str = "auto",
         custom_objects: dict[str, Any] | None = None,
         **kwargs: Any,

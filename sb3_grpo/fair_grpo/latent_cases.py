@@ -31,8 +31,9 @@ class LatentCases(RunningClusters):
         (C, R), that returns vectors, (C, F). Observations as the policy sees them, flattened in C order. Each entry is divided
         by its standard deviation
     :param choice: How the number of clusters is chosen: ``"elbow"``, one more as long as it lowers the sum of squared
-        distances by at least half of what the one before did, or ``"silhouette"``, the highest among those whose clusters all
-        have ``min_size``. Rewards that are few different numbers, such as right and wrong, mislead the silhouette
+        distances by at least 0.3 times what the one before did (never one cluster), or ``"silhouette"``, the highest among
+        those whose clusters all have ``min_size``. Rewards that are few different numbers, such as right and wrong, mislead
+        the silhouette: every number looks like a cluster
     :param min_cases: Cases before the first fit, at least 2
     :param min_size: With ``choice="silhouette"``: least size of a cluster, a share of the cases (float below 1) or a number
     :param min_silhouette: With ``choice="silhouette"``: least silhouette, from -1 to 1, that counts as more than one group
