@@ -55,14 +55,14 @@ def write_eicu(folder: Path, n: int = 80) -> None:
             "hospitaladmitoffset": -rng.integers(0, 5000, n),
             "gender": rng.choice(["Male", "Female"], n),
             "age": rng.integers(20, 90, n).astype(float),
-            "ethnicity": rng.choice(["Caucasian", "Asian", None], n),
+            "ethnicity": rng.choice(np.array(["Caucasian", "Asian", None]), n),
             "admissionheight": rng.normal(170, 10, n),
             "admissionweight": np.where(np.arange(n) % 5 == 0, 0.0, 80.0),
             "primarydiagnosis": rng.choice(["Diseases of the Circulatory System", "Injury and Poisoning"], n),
             "acutephysiologyscore": np.where(np.arange(n) % 7 == 0, -1.0, 40.0),
             "numbedscategory": rng.choice(["<100", ">= 500"], n),
-            "region": rng.choice(["South", "West", None], n),
-            "actualhospitalmortality": rng.choice(["ALIVE", "EXPIRED", None], n, p=[0.6, 0.3, 0.1]),
+            "region": rng.choice(np.array(["South", "West", None]), n),
+            "actualhospitalmortality": rng.choice(np.array(["ALIVE", "EXPIRED", None]), n, p=[0.6, 0.3, 0.1]),
         }
     )
     frame.to_csv(folder / "eicu_demo" / "eicu_demo_patient_joined.csv", index=False)
@@ -75,7 +75,8 @@ def write_physionet(folder: Path, n: int = 40) -> None:
     names = np.array([*DESCRIPTORS, "Weight", "HR", "Lactate"])
     rows: list[tuple[int, int, int, float]] = []
     for record in range(n):
-        values = (record, rng.integers(20, 90), record % 2, -1, record % 4 + 1, -1 if record == 0 else 70)
+        age = int(rng.integers(20, 90))
+        values = (record, age, record % 2, -1, record % 4 + 1, -1 if record == 0 else 70)
         rows += [(record, 0, place, float(value)) for place, value in enumerate(values)]
         rows += [(record, 60 * hour, 6, 60.0 + hour + record) for hour in range(1, 4)]
         rows += [(record, 90, 7, 2.0)] if record % 3 else []

@@ -48,7 +48,7 @@ def test_missing_features_stay_missing() -> None:
 
 
 def test_cases_without_label_are_an_error_or_counted() -> None:
-    frame = _frame().assign(y=[0, None, 1, 1])
+    frame = _frame().assign(y=np.array([0, np.nan, 1, 1]))
     with pytest.raises(ValueError, match=r"1 of 4 cases have no label, the first in row 1.*unlabelled='drop'"):
         CaseTable.from_frame(frame, "y")
     table = CaseTable.from_frame(frame, "y", unlabelled="drop")
@@ -84,9 +84,11 @@ def test_arrays() -> None:
     table = CaseTable.from_arrays([[1.0, np.nan], [2.0, 3.0]], [0, 2], [1, 0], ["a", "b"], [0, 1])
     assert (table.n_classes, table.group_names, table.source_names) == (3, ("a", "b"), ("source 0", "source 1"))
     assert table.group_id.tolist() == [1, 0]
+    bad: dict[str, Any]
     for bad in ({"label": [0, -1]}, {"group": [0, 5], "group_names": ["a", "b"]}, {"features": [1.0]}, {"source": [0]}):
         with pytest.raises(ValueError, match=next(iter(bad))):
-            CaseTable.from_arrays(**{"features": [[1.0], [2.0]], "label": [0, 1], **bad})
+            arguments: dict[str, Any] = {"features": [[1.0], [2.0]], "label": [0, 1], **bad}
+            CaseTable.from_arrays(**arguments)
 
 
 def test_preprocessing_learns_from_the_training_cases_alone() -> None:
@@ -159,7 +161,7 @@ def test_eicu_leaves_out_what_it_says(tmp_path: Path) -> None:
 def test_icu_summaries_by_hand(tmp_path: Path) -> None:
     write_physionet(tmp_path)
     table = read_icu_mortality(str(tmp_path))
-    features = table.features
+    features: Any = table.features
     assert features.loc[5, ["HR_min", "HR_mean", "HR_max", "HR_last", "HR_count"]].tolist() == [66, 67, 68, 68, 3]
     assert np.isnan(features.loc[0, "Lactate_mean"]) and features.loc[0, "Lactate_count"] == 0
     assert features["height"].isna().all() and np.isnan(features.loc[0, "Weight_mean"])

@@ -221,7 +221,7 @@ def test_it_can_be_pickled_and_made_by_id() -> None:
     env = pickle.loads(pickle.dumps(DiagnosisEnv(small_table())))
     env.reset(seed=0)
     vector = gym.make_vec(BREAST, num_envs=8, vectorization_mode="vector_entry_point", answers=4)
-    assert vector.unwrapped.group_names == ("coarse", "fine")
+    assert vector.unwrapped.group_names == ("coarse", "fine")  # type: ignore[attr-defined]
     assert gym.make("Diagnosis-v0", table=small_table()).unwrapped.source_names == ("A", "B")  # type: ignore[attr-defined]
     vec_env = make_vec_env(BREAST, 8, seed=1, env_kwargs={"answers": 4})
     assert vec_env.get_attr("group_names")[0] == ("coarse", "fine")

@@ -74,10 +74,11 @@ def conclusion(results: Results, labels: Mapping[str, str], subject: str) -> str
         return text
     gap, f1 = change["ppv_gap"], change["f1"]
     verdict = "smaller" if gap.difference.value < 0 else "larger"
+    p = p_value(results.adjusted.get(subject, float("nan")))
     shown = "that is more than noise" if results.adjusted.get(subject, 1.0) < 0.05 else "that may be chance"
     return (
         f"{text} Against {labels[results.reference]} on the same patients the gap is {verdict}, "
-        f"{estimate_text(gap.difference, signed=True)}, p = {p_value(results.adjusted.get(subject, float('nan')))}: {shown}. "
+        f"{estimate_text(gap.difference, signed=True)}, corrected p = {p}: {shown}. "
         f"F1 changes by {estimate_text(f1.difference, signed=True)}."
     )
 

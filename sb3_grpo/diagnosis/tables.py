@@ -56,7 +56,8 @@ def change_rows(results: Results, labels: Mapping[str, str]) -> list[list[str]]:
         primary = changes[COMPARED[0]]
         cells = [estimate_text(changes[key].difference, signed=True) for key in COMPARED[:5]]
         p = f"{p_value(primary.p_value)}, corrected {p_value(results.adjusted.get(name, float('nan')))}"
-        rows.append([labels[name], *cells, estimate_text(primary.ratio), p])
+        # No limits for the ratio: where both gaps may be 0 it can be anything
+        rows.append([labels[name], *cells, f"{primary.ratio.value:.3f}", p])
     return rows
 
 

@@ -215,7 +215,10 @@ def trade_off(points: Mapping[str, tuple[Estimate, Estimate]], titles: tuple[str
                 mode="markers",
                 name=_label(name),
                 marker=dict(
-                    size=12, color=COLOURS[kind], symbol=SYMBOLS[place % len(SYMBOLS)], line=dict(color=_INK, width=1)
+                    size=12,
+                    color=COLOURS[kind],
+                    symbol=SYMBOLS[(place + place // len(COLOURS)) % len(SYMBOLS)],
+                    line=dict(color=_INK, width=1),
                 ),
                 hovertemplate=f"{_label(name).replace('%{', '% {')}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
                 cliponaxis=False,
