@@ -22,7 +22,7 @@ evaluation.py what evaluate and compare share; play_job.py their part in a worke
 workers.py    the worker processes, their progress display, and how they are interrupted
 finished.py   which models of a folder are finished
 records.py    how the log of a hospital is to be read
-output.py     files: atomic writes, records as CSV, versions and machine
+output.py     records as CSV, and the command and hospital behind a result
 tables.py     the comparison as a table for the terminal and for Markdown
 chart.py      the comparison as a picture
 ============= ======================================================================================

@@ -40,10 +40,11 @@ from sb3_grpo.cli.options import (
     read_hospitals,
     whole_number,
 )
-from sb3_grpo.cli.output import hospital_description, versions
+from sb3_grpo.cli.output import hospital_description
 from sb3_grpo.cli.target import SMOOTHING, finite_number, read_target
 from sb3_grpo.cli.workers import Display
 from sb3_grpo.common import data_parallel
+from sb3_grpo.common.files import versions
 from sb3_grpo.common.hyperparameters import TrainingSettings, load_settings
 from sb3_grpo.common.schedules import lam_schedule
 from sb3_grpo.common.vec_env import make_vec_env
