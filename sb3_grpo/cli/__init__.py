@@ -10,7 +10,9 @@ evaluate.py   report what a policy does to each group
 heuristics.py compare the rules in use today
 masks.py      count invalid actions in training with masks
 monitor.py    watch a hospital's own log over time
+report.py     say what a study found, in tables and figures
 scenarios.py  print what each hospital is: load, staff, decisions per episode
+study.py      do a declared grid of trainings and evaluations
 target.py     train for a promise to every group and check it; target_report.py its tables
 train.py      train one model, in one process or several; checkpoints.py what an interruption leaves
 tune.py       tune a rule's thresholds
@@ -44,6 +46,7 @@ from sb3_grpo.cli import (
     masks,
     monitor,
     scenarios,
+    study,
     target,
     train,
     tune,
@@ -62,6 +65,7 @@ _COMMANDS: Final = (
     masks,
     monitor,
     scenarios,
+    study,
     target,
     train,
     tune,
