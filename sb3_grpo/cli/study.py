@@ -67,19 +67,20 @@ def run(args: argparse.Namespace) -> int:
     try:
         study = read_study(args.grid, args.protocol)
         phase: Phase = args.phase or ("test" if study.protocol.is_chosen else "validation")
-        runs = _chosen(study.runs(phase), args.only)
+        all_runs = study.runs(phase)
+        runs = _chosen(all_runs, args.only)
         path = Path(args.out or f"runs/study/{study.name}")
         if args.dry_run:
             _say_plan(console, study, phase, runs, Store(path), n_jobs)
             return 0
         store = Store(make_folder(str(path), "--out"))
-        begin(store, study, phase)
+        begin(store, study, phase, all_runs)
         return _execute(runs, store, console, n_jobs, args)
     except StudyError as error:
         raise UsageError(str(error)) from None
 
 
-def begin(store: Store, study: Study, phase: Phase) -> None:
+def begin(store: Store, study: Study, phase: Phase, runs: Sequence[Run]) -> None:
     """Write down what the study is, and hold on to its protocol once test episodes have been played.
 
     :raises StudyError: if the protocol has changed since
@@ -91,7 +92,8 @@ def begin(store: Store, study: Study, phase: Phase) -> None:
             f"protocol: differs from that under which {store.folder} began to play test episodes, expected the same: with "
             "another protocol those episodes have been seen; take another folder and another seed in the grid"
         )
-    store.describe({**study.description(), "test_began": began or phase == "test"})
+    names = {run.key: run.label for run in runs}
+    store.describe({**study.description(), "phase": phase, "test_began": began or phase == "test", "runs": names})
 
 
 def _chosen(runs: list[Run], pattern: str | None) -> list[Run]:
@@ -192,17 +194,18 @@ def _say_plan(console: Console, study: Study, phase: Phase, runs: list[Run], sto
     """Print what would be done."""
     missing = {run.key for run in missing_runs(runs, store)}
     pace = store.pace()
-    groups: dict[tuple[str, str], list[Run]] = {}
+    cells: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
         place, row, *_ = run.label.split("/")
-        groups.setdefault((place, row), []).append(run)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", title=f"{study.name}, up to phase {phase}")
-    for column, side in (("", "left"), ("row", "left"), ("runs", "right"), ("finished", "right"), ("left, one core", "right")):
-        table.add_column(column, justify="right" if side == "right" else "left")
-    for (place, row), of_row in groups.items():
-        todo = [run for run in of_row if run.key in missing]
-        seconds = sum(run.seconds for run in todo) * (pace or 1.0)
-        table.add_row(place, row, str(len(of_row)), str(len(of_row) - len(todo)), duration(seconds) if todo else "")
+        cells.setdefault(row, {}).setdefault(place, []).append(run)
+    places = list(dict.fromkeys(run.label.split("/")[0] for run in runs))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", title=f"{study.name}: runs finished / of all")
+    for column in ("", *places, "left, one core"):
+        table.add_column(column, justify="right" if column else "left")
+    for row, by_place in cells.items():
+        counts = [f"{sum(run.key not in missing for run in by_place.get(p, []))}/{len(by_place.get(p, []))}" for p in places]
+        left = sum(run.seconds for of_place in by_place.values() for run in of_place if run.key in missing) * (pace or 1.0)
+        table.add_row(row, *counts, duration(left) if left else "")
     console.print(table)
     todo = [run for run in runs if run.key in missing]
     seconds = sum(run.seconds for run in todo) * (pace or 1.0)
@@ -210,7 +213,7 @@ def _say_plan(console: Console, study: Study, phase: Phase, runs: list[Run], sto
     source = "the rates of the two cores on which it was written" if pace is None else f"the runs finished in {store.folder}"
     _say(
         console,
-        f"{len(todo)} of {len(runs)} runs to do: {duration(seconds)} on one core, about "
+        f"Up to phase {phase}: {len(todo)} of {len(runs)} runs to do, {duration(seconds)} on one core, about "
         f"{duration(max(seconds / n_jobs, longest))} with {n_jobs} at a time, by {source}",
     )
 

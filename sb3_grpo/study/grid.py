@@ -10,7 +10,7 @@ import yaml
 
 from sb3_grpo.study.protocol import Phase, StudyProtocol, read_protocol
 from sb3_grpo.study.runs import Run, StudyError
-from sb3_grpo.study.tasks import TASKS, load_task
+from sb3_grpo.study.tasks import load_task
 
 SHIPPED: Final = ("core", "sensitivity", "quick")
 """Grids that come with the package, in ``sb3_grpo/study/grids``."""
@@ -59,13 +59,22 @@ def read_study(name: str, protocol: str | None = None) -> Study:
     if not isinstance(content, dict):
         raise StudyError(f"{name}: got {content!r}, expected a mapping with the keys task, protocol and those of the task")
     task = content.pop("task", None)
-    if task not in TASKS:
-        raise StudyError(f"{name}: task: got {task!r}, expected one of {', '.join(TASKS)}")
+    try:
+        load_task(str(task))
+    except StudyError as error:
+        raise StudyError(f"{name}: {error}") from None
     source = content.pop("protocol", None) if protocol is None else protocol
     content.pop("protocol", None)
     if source is None:
         raise StudyError(f"{name}: key 'protocol' is missing: expected the path of a YAML file, or what it would hold")
+    if isinstance(source, str) and protocol is None:  # beside the grid
+        source = _beside(name, source)
     return Study(Path(name).stem, task, content, read_protocol(source, f"{name}: protocol"))
+
+
+def _beside(name: str, file: str) -> str:
+    folder = Path(str(resources.files("sb3_grpo.study") / "grids")) if name in SHIPPED else Path(name).parent
+    return str(folder / file)
 
 
 def _text(name: str) -> str:

@@ -5,7 +5,7 @@ A task's module has two functions::
     def expand(grid, protocol, phase) -> list[Run]    # the runs that a grid declares, in order
     def run(config, inputs) -> Output                 # do one; the same for the same configuration, wherever it runs
 
-and may have ``report(study, folder) -> Report``, which says what came out. To add a task, write its module and name it here.
+To add a task, write its module and name it here; a grid may also name a module of one's own (``task: my.task``).
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol, cast
 
 from sb3_grpo.study.protocol import Phase, StudyProtocol
-from sb3_grpo.study.runs import Output, Run
+from sb3_grpo.study.runs import Output, Run, StudyError
 
 TASKS: Final = {"hospital": "sb3_grpo.study.tasks.hospital"}
 """Modules by name of the task, which is what ``task:`` says in a grid."""
@@ -40,5 +40,18 @@ class Task(Protocol):
 
 
 def load_task(name: str) -> Task:
-    """The module of a task."""
-    return cast(Task, import_module(TASKS[name]))
+    """The module of a task.
+
+    :param name: a key of :data:`TASKS`, or the name of a module of one's own, with a dot in it
+    :raises StudyError: if there is no such module, or it is no task
+    """
+    module = TASKS.get(name, name if "." in name else None)
+    if module is None:
+        raise StudyError(f"task: got {name!r}, expected one of {', '.join(TASKS)}, or a module of your own such as my.task")
+    try:
+        found = import_module(module)
+    except ImportError as error:
+        raise StudyError(f"task: got {name!r}, which cannot be imported: {error}") from None
+    if not (hasattr(found, "expand") and hasattr(found, "run")):
+        raise StudyError(f"task: got {name!r}, expected a module with the functions expand and run")
+    return cast(Task, found)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -12,10 +13,13 @@ from sb3_grpo.fairness.evaluation_data import Evaluation
 from sb3_grpo.fairness.metrics import group_metrics, policy_metrics, resource_use
 from sb3_grpo.fairness.records import to_frame
 
-SUMS: Final = ("n", "demand", "benefit", "treated", "finished", "success", "wait_treated", "in_time", "left", "died")
-"""Facts whose sums by episode and group are kept, see :mod:`sb3_grpo.fairness.facts`."""
+SAME_FOR_ALL: Final = ("n", "demand")
+"""Sums by episode and group that are the same for every policy: the patients who came. See :mod:`sb3_grpo.fairness.facts`."""
 
-_DIGITS: Final = 4  # of sums over an episode: four more than a rate's intervals have
+SUMS: Final = ("benefit", "treated", "wait_treated")
+"""The others that are kept."""
+
+_HUNDREDTHS: Final = ("benefit", "wait_treated", "cost")  # kept as whole hundredths: an episode has hundreds of units
 
 
 def brief(evaluation: Evaluation) -> dict[str, Any]:
@@ -35,13 +39,14 @@ def measured(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, npt.NDAr
     """Everything that tables need of a policy's episodes, and its sums by episode.
 
     :param evaluation: what the policy did, with patient records
-    :return: the numbers, and arrays (E, G) of :data:`SUMS`, ``cost`` (E,), ``return`` (E,) and ``utilisation`` (E, R, 2)
+    :return: the numbers, and arrays (E, G) of :data:`SAME_FOR_ALL` and :data:`SUMS` and (E,) ``cost``, for :func:`packed`
     """
     episodes = evaluation.episodes
     if episodes is None:
         raise ValueError("evaluation: got no patient records, expected those of a hospital")
-    counts = accumulate(to_frame(episodes), strata=None)
-    metrics = group_metrics(counts, costs=episodes.costs, similar=None).to_dict()
+    patients = to_frame(episodes)
+    counts = accumulate(patients, strata=None)
+    metrics = group_metrics(counts, costs=episodes.costs, patients=patients).to_dict()
     use = resource_use(episodes.utilisation)
     numbers = {
         **brief(evaluation),
@@ -57,25 +62,39 @@ def measured(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, npt.NDAr
     order = [(episode, group) for episode in np.unique(episodes.records["episode"]) for group in evaluation.group_names]
     table = counts.sums.groupby(level=["episode", "group"]).sum().reindex(order, fill_value=0.0)
     shape = (len(evaluation.costs), len(evaluation.group_names))
-    arrays = {name: np.round(table[name].to_numpy(dtype=np.float64), _DIGITS).reshape(shape) for name in SUMS}
-    arrays["cost"], arrays["return"] = (np.round(values, _DIGITS) for values in (evaluation.costs, evaluation.returns))
-    arrays["utilisation"] = np.round(np.stack(list(episodes.utilisation.values()), axis=1), 1).astype(np.float32)
-    return numbers, {name: _small(values) for name, values in arrays.items()}
+    sums = {name: table[name].to_numpy(dtype=np.float64).reshape(shape) for name in (*SAME_FOR_ALL, *SUMS)}
+    return numbers, {**sums, "cost": evaluation.costs}
 
 
-def packed(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Arrays as a compressed ``.npz`` file; the same bytes for the same arrays."""
+def packed(by_mode: Mapping[str, Mapping[str, npt.NDArray[Any]]]) -> bytes:
+    """Sums by episode as a compressed ``.npz`` file; the same bytes for the same sums.
+
+    :param by_mode: by mode what :func:`measured` returned; the same patients came in each
+    """
+    first = next(iter(by_mode.values()))
+    arrays = {name: first[name] for name in SAME_FOR_ALL}
+    for mode, sums in by_mode.items():
+        arrays |= {f"{mode}/{name}": sums[name] for name in (*SUMS, "cost")}
+    whole = {key: np.rint(values * _scale(key)).astype(np.int32) for key, values in arrays.items()}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
+    np.savez_compressed(buffer, allow_pickle=False, **whole)
     return buffer.getvalue()
 
 
-def _small(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Whole numbers as such, others in single precision."""
-    whole = np.rint(values)
-    if np.array_equal(whole, values) and np.abs(whole).max(initial=0) < np.iinfo(np.int16).max:
-        return whole.astype(np.int16)
-    return values.astype(np.float32)
+def unpacked(path: Path, mode: str, name: str) -> npt.NDArray[np.float64]:
+    """One array of a file that :func:`packed` made.
+
+    :param path: the file
+    :param mode: the mode
+    :param name: name of the array
+    """
+    key = name if name in SAME_FOR_ALL else f"{mode}/{name}"
+    with np.load(path) as arrays:
+        return np.asarray(arrays[key] / _scale(key), dtype=np.float64)
+
+
+def _scale(key: str) -> float:
+    return 100.0 if key.rpartition("/")[2] in _HUNDREDTHS else 1.0
 
 
 def _known(value: float) -> float | None:
