@@ -1,6 +1,9 @@
 """Do the runs of a study, several at a time, with joblib: on the cores of this machine, or on a cluster by Ray or dask."""
 
+import functools
 import logging
+import os
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,10 +93,11 @@ def execute(
     failed: list[str] = []
     if not todo:
         return failed
+    owner = os.getpid() if backend == "loky" else None
     with _joblib(backend, n_jobs, address):
         for wave in ([run for run in todo if not run.needs], [run for run in todo if run.needs]):
             by_key = {run.key: run for run in sorted(wave, key=lambda run: -run.seconds)}
-            for ended in _ended(by_key, store, n_jobs):
+            for ended in _ended(by_key, store, n_jobs, owner):
                 run, error = by_key[ended.key], ended.error
                 if ended.output is not None:
                     store.write(run, ended.output, ended.seconds)
@@ -105,7 +109,7 @@ def execute(
     return failed
 
 
-def _ended(runs: Mapping[str, Run], store: Store, n_jobs: int) -> Iterator[Finished]:
+def _ended(runs: Mapping[str, Run], store: Store, n_jobs: int, owner: int | None) -> Iterator[Finished]:
     """How every run ends, as they end. A run that kills its process takes those beside it along: they are done once more, each
     by itself, so that the one that kills is found and the others are done."""
     waiting = dict(runs)
@@ -117,44 +121,47 @@ def _ended(runs: Mapping[str, Run], store: Store, n_jobs: int) -> Iterator[Finis
     while waiting:
         begun: set[str] = set()
         try:
-            for ended in _in_parallel(list(waiting.values()), begun, store, n_jobs):
+            for ended in _in_parallel(list(waiting.values()), begun, store, n_jobs, owner):
                 waiting.pop(ended.key)
                 begun.discard(ended.key)
                 yield ended
         except BrokenProcessPool:
             for key in sorted(begun):
-                yield _alone(waiting.pop(key), store)
+                yield _alone(waiting.pop(key), store, owner)
 
 
-def _in_parallel(runs: Sequence[Run], begun: set[str], store: Store, n_jobs: int) -> Iterator[Finished]:
+def _in_parallel(runs: Sequence[Run], begun: set[str], store: Store, n_jobs: int, owner: int | None) -> Iterator[Finished]:
     def jobs() -> Iterator[Any]:
         for run in runs:
             begun.add(run.key)
-            yield delayed(perform)(run.key, run.task, dict(run.config), store.inputs(run))
+            yield delayed(perform)(run.key, run.task, dict(run.config), store.inputs(run), owner)
 
     # No more than can begin at once is handed out: each carries its files with it
     yield from Parallel(n_jobs, return_as="generator_unordered", pre_dispatch=n_jobs, batch_size=1)(jobs())
 
 
-def _alone(run: Run, store: Store) -> Finished:
+def _alone(run: Run, store: Store, owner: int | None) -> Finished:
     """Do one run in a process of its own."""
     try:
-        (ended,) = _in_parallel([run], set(), store, n_jobs=2)  # with 1, joblib would do it in this process
+        (ended,) = _in_parallel([run], set(), store, 2, owner)  # with 1, joblib would do it in this process
     except BrokenProcessPool:
         return Finished(run.key, None, "the process that did it died (killed, or out of memory)", 0.0)
     return ended
 
 
-def perform(key: str, task: str, config: Mapping[str, Any], inputs: Mapping[str, bytes]) -> Finished:
+def perform(key: str, task: str, config: Mapping[str, Any], inputs: Mapping[str, bytes], owner: int | None = None) -> Finished:
     """Do one run; what runs in a worker.
 
     :param key: its key
     :param task: name of its task
     :param config: its configuration
     :param inputs: the files that it reads
+    :param owner: process of this machine that asks for it, without which the worker has no reason to go on
     """
     import torch as th
 
+    if owner is not None and owner != os.getpid():
+        _end_with(owner)
     th.set_num_threads(1)  # the runs share the cores
     began = time.perf_counter()
     try:
@@ -162,6 +169,18 @@ def perform(key: str, task: str, config: Mapping[str, Any], inputs: Mapping[str,
     except Exception as error:
         return Finished(key, None, "".join(traceback.format_exception(error)), time.perf_counter() - began)
     return Finished(key, output, None, time.perf_counter() - began)
+
+
+@functools.cache
+def _end_with(owner: int) -> None:
+    """End this process soon after the one that asks for its work is gone, e.g. killed: nobody waits for the result."""
+
+    def watch() -> None:
+        while os.getppid() == owner:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

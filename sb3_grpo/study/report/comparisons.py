@@ -110,10 +110,12 @@ def _harm(each: Primary) -> str:
     worst = f"the worst-off group's rate changes by {text.change(against.worst)}"
     losses = [f"{name} lose {plain(loss, 3)}" for name, loss in sorted(against.losses.items(), key=lambda item: -item[1])]
     judged = ""
+    if not against.gap.interval.excludes(0):
+        judged = " The gap's change lies within its limits."
     if against.levels_down:
-        judged = " **This is levelling down.**"
+        judged += " **By these numbers this is levelling down.**"
     elif against.harms_more_than_it_helps:
-        judged = " **Some group loses more than the worst-off gains.**"
+        judged += " **Some group loses more than the worst-off gains.**"
     return f"{against.scenario}: {worst}; {listing(losses) if losses else 'no group loses'}.{judged}"
 
 

@@ -34,7 +34,7 @@ _CAPTIONS: Final = {
     "lam.png": "Gap, worst group and efficiency by lam: a dot is a training, the line their mean",
     "pareto.png": "Every policy by efficiency and worst group; further up and to the right is better, the front is dotted",
     "learning.png": "Validation episodes during training: mean of the trainings, and their range",
-    "sensitivity.png": "Gap and efficiency with one setting changed at a time, with 95 % limits over trainings",
+    "sensitivity.png": "One setting changed at a time: a stroke is a training; from three on their mean with 95 % limits",
 }
 
 

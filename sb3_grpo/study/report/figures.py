@@ -21,6 +21,7 @@ _COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 _RULE_COLOUR: Final = "#777777"
 _DPI: Final = 110
+_LEAST: Final = 3  # trainings: the interval of two says nothing that a picture could show
 
 
 def draw_all(results: Results, folder: Path) -> list[Path]:
@@ -73,15 +74,22 @@ def lam_figure(results: Results) -> Figure:
             panel.plot(lams, means, "-o", color=_COLOURS[0], markersize=5, label="mean of the trainings")
             auto = values(results.tests(scenario, "lam=auto"), key)
             if len(auto):
-                ends = [trained.result["lam_end"] for trained in results.trainings(scenario, "lam=auto")]
-                panel.plot(np.mean(ends), auto.mean(), "D", color=_COLOURS[1], label="lam=auto, at its mean final lam")
+                panel.plot(
+                    _final_lam(results, scenario), auto.mean(), "D", color=_COLOURS[1], label="lam=auto, at its final lam"
+                )
             for number, rule in enumerate(("triage-tuned", "c-mu-tuned")):
                 of_rule = values(results.tests(scenario, rule), key)
                 if len(of_rule):
                     panel.axhline(of_rule[0], color=_RULE_COLOUR, linestyle=("--", ":")[number], linewidth=1.2, label=rule)
-            panel.set_xlim(-0.03, max([0.55, *lams]))
+            panel.set_xlim(-0.03, 0.05 + max([0.5, *lams, _final_lam(results, scenario)]))
             _label(panel, scenario if line == 0 else "", "lam" if line == 2 else "", _NAMES[key] if column == 0 else "")
     return _with_legend(figure, axes)
+
+
+def _final_lam(results: Results, scenario: str) -> float:
+    """Mean lam at the end of the trainings with lam=auto, 0 without any."""
+    ends = [trained.result["lam_end"] for trained in results.trainings(scenario, "lam=auto")]
+    return float(np.mean(ends)) if ends else 0.0
 
 
 _NAMES: Final = {
@@ -184,7 +192,7 @@ def learning_figure(results: Results) -> Figure:
 
 
 def sensitivity_figure(results: Results) -> Figure:
-    """Gap and efficiency of every variant, for each lam, with intervals over trainings."""
+    """Gap and efficiency of every variant, for each lam: its trainings, and from three on their mean with an interval."""
     scenarios = [scenario for scenario in results.scenarios if variant_rows(results, scenario)]
     most = max(len(_variants(results, scenario)) for scenario in scenarios)
     figure, axes = _panels(2, len(scenarios), 3.6, 1.2 + 0.3 * most)
@@ -196,8 +204,10 @@ def sensitivity_figure(results: Results) -> Figure:
             for number, lam in enumerate((BASELINE, results.chosen_row(scenario))):
                 for place, name in zip(places, names, strict=True):
                     row = f"{name}, {lam}" if name else str(lam)
-                    interval = over_trainings(values(results.tests(scenario, row), key))
-                    _draw_interval(panel, interval, place + 0.12 - 0.24 * number, _COLOURS[number])
+                    sample, at = values(results.tests(scenario, row), key), place + 0.12 - 0.24 * number
+                    panel.plot(sample, [at] * len(sample), "|", color=_COLOURS[number], markersize=7)
+                    if len(sample) >= _LEAST:
+                        _draw_interval(panel, over_trainings(sample), at, _COLOURS[number])
                 panel.plot([], [], "o", color=_COLOURS[number], label=_called(lam))
             panel.set_yticks(places, [name or "as it is" for name in names] if column == 0 else [""] * len(names))
             panel.set_ylim(-0.6, len(names) - 0.4)
@@ -275,7 +285,14 @@ def _with_legend(figure: Figure, axes: np.ndarray) -> Figure:
     for panel in axes.flat:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    figure.legend(list(handles.values()), list(handles), loc="outside lower left", ncols=5, frameon=False, fontsize=9)
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside lower left",
+        ncols=min(5, 1 + axes.shape[1]),
+        frameon=False,
+        fontsize=9,
+    )
     return figure
 
 

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import io
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +22,6 @@ from sb3_grpo.training import make_model
 
 MODEL_FILES = {mode: f"{mode.replace(' ', '-')}.zip" for mode in MODES}
 """Name of the file of the model that was chosen in a mode."""
-
-
-class OrphanedError(RuntimeError):
-    """The process that asked for this run is gone."""
 
 
 def train(config: Mapping[str, Any]) -> Output:
@@ -96,16 +91,11 @@ class Follow(BaseCallback):
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Best] = {}
         self._marks = [total * (k + 1) // looks for k in range(looks - 1)]
-        self._parent = os.getppid()
 
     def _on_rollout_start(self) -> None:
         if self._marks and self.num_timesteps >= self._marks[0]:
             self._marks = [mark for mark in self._marks if mark > self.num_timesteps]
             self.look(self.model)
-
-    def _on_rollout_end(self) -> None:
-        if os.getppid() != self._parent:  # nobody waits for the result
-            raise OrphanedError("the process that asked for this run is gone")
 
     def _on_step(self) -> bool:
         return True
