@@ -26,7 +26,7 @@ class ModelRow:
     :param hyperparameters: folder of ``zoo_configs`` whose settings are used
     :param lam: values of lam: numbers, ``"auto"``, or ``"chosen"``, the protocol's
     :param seeds: number of trainings; None: the protocol's
-    :param set: keyword arguments of the algorithm that differ
+    :param set: hyperparameters that differ, also keyword arguments of the algorithm
     :param scale: factors on numbers of the settings
     """
 
@@ -132,12 +132,13 @@ def _place(entry: Any) -> Place:
     entry = _mapping("scenarios", entry)
     _check_keys("scenarios", entry, ("name", "base", "set"), ("base",))
     try:
-        place = Place(str(entry.get("name", "")), str(entry["base"]), _mapping("scenarios: set", entry.get("set", {})))
-        named = Place(place.name or place.scenario.name, place.base, place.changes)
-        named.to_dict()
+        base = str(entry["base"])
+        name = str(entry.get("name") or Place("", base, {}).scenario.name)
+        place = Place(name, base, _mapping("scenarios: set", entry.get("set", {})))
+        place.to_dict()
     except (OSError, ValueError) as error:
         raise StudyError(f"scenarios: got {entry['base']!r}: {' '.join(str(error).split())}") from None
-    return named
+    return place
 
 
 def _model_row(entry: Any) -> ModelRow:

@@ -23,8 +23,9 @@ SEEDS_APART: Final = 128
 
 # Measured on the two cores on which `make study` was tried, one run on each
 _STEPS_A_SECOND: Final = 23_000.0
-_DECISIONS_A_SECOND: Final = 90_000.0
-_SECONDS_A_RUN: Final = 1.0
+_DECISIONS_A_SECOND: Final = 120_000.0
+_DECISIONS_A_SECOND_OF_A_RULE: Final = 300_000.0
+_SECONDS_A_RUN: Final = 0.5
 _DECISIONS_A_REQUEST: Final = 2.7
 
 
@@ -93,7 +94,8 @@ def _rule_run(home: Place, place: Place, rule: str, phase: Phase, episodes: Mapp
     if elsewhere:
         config["elsewhere"] = elsewhere
     label = "/".join(filter(None, (home.name, rule, elsewhere, phase)))
-    return Run(label, "hospital", config, _SECONDS_A_RUN + episodes["n"] * _decisions(place) / _DECISIONS_A_SECOND)
+    seconds = _SECONDS_A_RUN + episodes["n"] * _decisions(place) / _DECISIONS_A_SECOND_OF_A_RULE
+    return Run(label, "hospital", config, seconds)
 
 
 def _tests(grid: Grid, run: Run, protocol: StudyProtocol) -> Iterator[Run]:
@@ -160,11 +162,13 @@ def _settings(row: ModelRow, training: Mapping[str, Any], place: Place) -> Train
             if key not in entry:
                 raise StudyError(f"models: scale: got {key!r}, expected one of {', '.join(sorted(entry))}")
             entry[key] = _scaled(key, entry[key], factor)
-        settings = parse_settings(entry, algorithm, "training")
+        parse_settings(entry, algorithm, "training")
+        settings = parse_settings({**entry, **row.set}, algorithm, "models: set")
     except ValueError as error:
         raise StudyError(str(error)) from None
     settings = settings_of(row.algorithm, settings)
-    settings = settings if "normalize" in training else replace(settings, normalize=found.normalize)
+    if "normalize" not in {*training, *row.set}:
+        settings = replace(settings, normalize=found.normalize)
     if settings.normalize is not None and settings.normalize.get("norm_obs", True):
         raise StudyError("normalize: got norm_obs True, expected False: the study keeps no statistics of observations")
     if settings.n_envs > SEEDS_APART:
@@ -182,12 +186,10 @@ def _scaled(key: str, value: Any, factor: float) -> Any:
 
 
 def _changes(row: ModelRow, lam: float | str, grid: Grid) -> dict[str, Any]:
-    """Arguments of the algorithm. Plain PPO has no group critic unless the row says so."""
+    """Arguments of the algorithm that lam brings along. Plain PPO has no group critic unless the row says so."""
     if lam == AUTO:
-        changes: dict[str, Any] = {"lam": AUTO, "smoothing": SMOOTHING, **grid.auto}
-    else:
-        changes = {"lam": lam, **({"group_critic": False} if lam == 0 else {})}
-    return {**changes, **row.set}
+        return {"lam": AUTO, "smoothing": SMOOTHING, **grid.auto}
+    return {"lam": lam, **({"group_critic": False} if lam == 0 and "group_critic" not in row.set else {})}
 
 
 def _episodes(grid: Grid, purpose: str, first: int, n: int) -> dict[str, int]:
