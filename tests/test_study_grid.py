@@ -27,7 +27,7 @@ def test_the_core_grid_is_the_one_that_was_promised() -> None:
         others = [0.1, 0.2, 0.3, 0.4, 0.5]
         others.remove(lam)
         rows = [*(f"lam={value:g}" for value in others), "lam=auto", "group critic, lam=0", "SB3 PPO, lam=0"]
-        assert [n[scenario, row] for row in rows] == [5] * 8
+        assert [n[scenario, row] for row in rows] == [5] * 7
     for config in trainings:
         arguments = {**config["settings"]["algorithm"], **config["changes"]}
         assert config["settings"]["n_envs"] == 64 and arguments["batch_size"] == 1024 and arguments["fast"] is True

@@ -127,7 +127,7 @@ def test_a_study_killed_three_times_gives_the_results_of_an_undisturbed_one(fini
     grid, out = written(tmp_path), tmp_path / "out"
     command = [sys.executable, "-m", "sb3_grpo", "study", str(grid), "--out", str(out), "--processes"]
     rng, kept = np.random.default_rng(0), 0
-    for processes in ("2", "1", "1"):
+    for processes in ("1", "2", "1"):
         began = subprocess.Popen([*command, processes], start_new_session=True, stdout=subprocess.DEVNULL)
         while began.poll() is None and len(list(out.glob("results/*.json"))) <= kept:
             time.sleep(0.02)

@@ -29,7 +29,7 @@ TINY: dict[str, Any] = {
         "policy_kwargs": {"net_arch": [8]},
     },
     "models": [{"lam": [0, "chosen"]}],
-    "rules": ["triage", "c-mu"],
+    "rules": ["triage"],
     "elsewhere": [{"name": "tau x 2", "multiply": {"benefit_tau": 2}}],
 }
 

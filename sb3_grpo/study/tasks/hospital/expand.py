@@ -99,7 +99,7 @@ def _rule_run(home: Place, place: Place, rule: str, phase: Phase, episodes: Mapp
 
 
 def _tests(grid: Grid, run: Run, protocol: StudyProtocol) -> Iterator[Run]:
-    """The test of a trained model, and for those of the primary comparison also elsewhere."""
+    """The test of a trained model; for those of the primary comparison also elsewhere, in the protocol's mode alone."""
     (place,) = [place for place in grid.scenarios if place.name == run.config["place"]["name"]]
     primary = run.config["row"] in (row_name("", 0.0), row_name("", protocol.lam[place.name]))
     places = [("", place)]
@@ -107,18 +107,20 @@ def _tests(grid: Grid, run: Run, protocol: StudyProtocol) -> Iterator[Run]:
         places += [(entry.name, multiplied(place, entry.name, entry.multiply)) for entry in grid.elsewhere]
     episodes = _episodes(grid, "test", 0, protocol.test_episodes)
     for name, where in places:
+        modes = (protocol.mode,) if name else MODES
         config = {
             "kind": "test",
             "place": where.to_dict(),
             "row": run.config["row"],
             "seed": run.config["seed"],
             "training": run.hash,
+            "modes": list(modes),
             "episodes": episodes,
         }
         if name:
             config["elsewhere"] = name
-        needs = {mode: Need(run.key, file) for mode, file in MODEL_FILES.items()}
-        seconds = len(MODES) * episodes["n"] * _decisions(place) / _DECISIONS_A_SECOND + _SECONDS_A_RUN
+        needs = {mode: Need(run.key, MODEL_FILES[mode]) for mode in modes}
+        seconds = len(modes) * episodes["n"] * _decisions(place) / _DECISIONS_A_SECOND + _SECONDS_A_RUN
         yield Run("/".join(filter(None, (run.label, name, "test"))), "hospital", config, seconds, needs)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sb3_grpo.fairness.evaluation_data import Evaluation
 from sb3_grpo.fairness.hospital_play import play_hospitals
 from sb3_grpo.fairness.players import PolicyLike
-from sb3_grpo.study.protocol import MODES, MOST_LIKELY
+from sb3_grpo.study.protocol import MOST_LIKELY
 from sb3_grpo.study.runs import Output
 from sb3_grpo.study.tasks.hospital.measure import brief, measured, packed
 from sb3_grpo.study.tasks.hospital.places import Place, place_of
@@ -31,14 +31,14 @@ def played(policy: PolicyLike, place: Place, episodes: Mapping[str, int], mode: 
 
 
 def test(config: Mapping[str, Any], models: Mapping[str, bytes]) -> Output:
-    """The test episodes of a trained model, in both modes, each with the checkpoint that was chosen in that mode.
+    """The test episodes of a trained model, in each mode asked for with the checkpoint that was chosen in that mode.
 
     :param config: the run's configuration
     :param models: the saved models by mode
     """
     results: dict[str, Any] = {}
     sums: dict[str, Any] = {}
-    for mode in MODES:
+    for mode in config["modes"]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.zip"
             path.write_bytes(models[mode])
