@@ -24,13 +24,13 @@ zoo's settings: with the algorithm's default, 0.1, lam would follow the workload
 
 
 def settings_of(algorithm: str, settings: TrainingSettings) -> TrainingSettings:
-    """Settings that were written for ``group_robust_ppo``, for another algorithm.
+    """Settings that were written for ``group_robust_ppo``, or plain PPO, for another algorithm.
 
     :param algorithm: a key of :data:`ALGORITHMS`
     :param settings: the settings
     """
-    policy = ALGORITHMS[algorithm][1]
-    return replace(settings, policy=policy) if settings.policy == "MaskedMlpPolicy" else settings
+    name = settings.policy.rpartition(".")[2]  # plain PPO's settings name the class with its module
+    return replace(settings, policy=ALGORITHMS[algorithm][1] if name == "MaskedMlpPolicy" else name)
 
 
 def make_model(

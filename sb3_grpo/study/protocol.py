@@ -5,8 +5,6 @@ unit, the number of trainings and the test. Until a scenario has its lam, no pol
 file may not change. Commit it before the first test run.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -56,11 +54,6 @@ class StudyProtocol:
     def is_chosen(self) -> bool:
         """Whether every scenario has its lam."""
         return all(value is not None for value in self.lam.values())
-
-    @property
-    def sha256(self) -> str:
-        """Hash of everything that it fixes."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that it fixes, as JSON can hold it."""
