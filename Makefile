@@ -13,14 +13,27 @@ JOBS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint format docs clean
+.PHONY: help demo study study-sensitivity study-quick report test lint format docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "make %-18s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.installed  ## Train two policies, compare them with the rules in use today (ARGS="--scenario Rural")
 	$(BIN)/sb3-grpo demo $(ARGS)
+
+study: $(VENV)/.installed  ## Do the core study, about 90 minutes on two cores; go on where it was interrupted (ARGS="--dry-run")
+	$(BIN)/sb3-grpo study core $(ARGS)
+
+study-sensitivity: $(VENV)/.installed  ## Do the study of learning rate, batch size and depth
+	$(BIN)/sb3-grpo study sensitivity $(ARGS)
+
+study-quick: $(VENV)/.installed  ## Do a small study and report it, five minutes on two cores
+	$(BIN)/sb3-grpo study quick $(ARGS)
+	$(BIN)/sb3-grpo report runs/study/quick
+
+report: $(VENV)/.installed  ## Write docs/results.md and its figures from the core study and that of sensitivity
+	$(BIN)/sb3-grpo report $(wildcard runs/study/core runs/study/sensitivity) --markdown docs/results.md --figures docs/images/study $(ARGS)
 
 test: $(VENV)/.installed-dev  ## Run the tests (ARGS="-k scenarios")
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)

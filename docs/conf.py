@@ -20,7 +20,11 @@ extensions = [
     "sphinx_copybutton",
     "from_code",
 ]
-exclude_patterns = ["_build", "results"]  # results: tables that commands wrote, included by guide/results.md
+# results: pages and tables that commands wrote, included by other pages
+exclude_patterns = [
+    "_build",
+    *sorted(f"results/{path.name}" for path in Path(__file__).parent.glob("results/*.md") if path.stem != "study-protocol"),
+]
 
 html_theme = "furo"
 html_title = f"sb3_grpo {release}"

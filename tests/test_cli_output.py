@@ -14,10 +14,11 @@ from hospital_gym.records import RECORD_DTYPE
 from hospital_gym.scenarios import URBAN
 from sb3_grpo.cli.chart import draw_comparison
 from sb3_grpo.cli.options import Hospital
-from sb3_grpo.cli.output import hospital_description, write_json, write_records
+from sb3_grpo.cli.output import hospital_description, write_records
 from sb3_grpo.cli.rules import attainable_rates
 from sb3_grpo.cli.tables import Attainable, markdown_comparison, notes, print_comparison
 from sb3_grpo.common.evaluation import EpisodeSet
+from sb3_grpo.common.files import write_json
 from sb3_grpo.fairness.inference import Comparison, compare_policies
 from sb3_grpo.fairness.metrics import EpisodeTotals
 

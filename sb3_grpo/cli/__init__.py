@@ -12,7 +12,9 @@ evaluate.py   report what a policy does to each group
 heuristics.py compare the rules in use today
 masks.py      count invalid actions in training with masks
 monitor.py    watch a hospital's own log over time
+report.py     say what a study found, in tables and figures
 scenarios.py  print what each hospital is: load, staff, decisions per episode
+study.py      do a declared grid of trainings and evaluations
 target.py     train for a promise to every group and check it; target_report.py its tables
 train.py      train one model, in one process or several; checkpoints.py what an interruption leaves
 tune.py       tune a rule's thresholds
@@ -24,7 +26,7 @@ evaluation.py what evaluate and compare share; play_job.py their part in a worke
 workers.py    the worker processes, their progress display, and how they are interrupted
 finished.py   which models of a folder are finished
 records.py    how the log of a hospital is to be read
-output.py     files: atomic writes, records as CSV, versions and machine
+output.py     records as CSV, and the command and hospital behind a result
 tables.py     the comparison as a table for the terminal and for Markdown
 chart.py      the comparison as a picture
 ============= ======================================================================================
@@ -46,7 +48,9 @@ from sb3_grpo.cli import (
     heuristics,
     masks,
     monitor,
+    report,
     scenarios,
+    study,
     target,
     train,
     tune,
@@ -65,7 +69,9 @@ _COMMANDS: Final = (
     heuristics,
     masks,
     monitor,
+    report,
     scenarios,
+    study,
     target,
     train,
     tune,

@@ -8,8 +8,8 @@ from typing import Any
 
 from sb3_grpo.cli.evaluation import make_console
 from sb3_grpo.cli.options import UsageError, make_folder, whole_number
-from sb3_grpo.cli.output import write_text
 from sb3_grpo.cli.records import RowCounter, add_records_options, output_folder, read_columns, read_groups
+from sb3_grpo.common.files import write_text
 
 
 def add_parser(subparsers: Any) -> None:

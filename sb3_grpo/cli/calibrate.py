@@ -11,8 +11,8 @@ from rich.text import Text
 
 from sb3_grpo.cli.evaluation import make_console
 from sb3_grpo.cli.options import UsageError, make_folder, whole_number
-from sb3_grpo.cli.output import write_json, write_text
 from sb3_grpo.cli.records import add_records_options, output_folder, read_columns
+from sb3_grpo.common.files import write_json, write_text
 
 _EPISODES = 2
 _LOADED, _IDLE = 1.3, 0.5  # offered loads of all beds at which the beds and the patients are hardly of one hospital

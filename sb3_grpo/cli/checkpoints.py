@@ -10,8 +10,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from sb3_grpo.cli.output import write_json
 from sb3_grpo.common import data_parallel
+from sb3_grpo.common.files import write_json
 
 _MODEL: Final = "model.zip"
 _STATISTICS: Final = "vecnormalize.pkl"

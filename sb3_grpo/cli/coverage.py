@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sb3_grpo.cli.options import make_folder, whole_number
-from sb3_grpo.cli.output import write_text
 from sb3_grpo.common.evaluation import derived_seed
+from sb3_grpo.common.files import write_text
 from sb3_grpo.fairness.coverage import Case, Coverage, cases, run_case
 
 _HEADER = "| setting | episodes | quantity | method | target | covered | mean width | bias | |"

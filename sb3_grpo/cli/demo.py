@@ -24,20 +24,12 @@ from sb3_grpo.cli.options import (
     read_hospitals,
     whole_number,
 )
-from sb3_grpo.cli.output import (
-    command_line,
-    file_hash,
-    hospital_description,
-    machine,
-    versions,
-    write_json,
-    write_records,
-    write_text,
-)
+from sb3_grpo.cli.output import command_line, hospital_description, write_records
 from sb3_grpo.cli.rules import attainable_rates, group_first_rules, rules_for
 from sb3_grpo.cli.tables import markdown_comparison, print_comparison
 from sb3_grpo.cli.workers import Interrupted, Outcome, Workers
 from sb3_grpo.common.evaluation import EpisodeSet, derived_seed
+from sb3_grpo.common.files import file_hash, machine, versions, write_json, write_text
 from sb3_grpo.common.hyperparameters import TrainingSettings, load_settings
 from sb3_grpo.fairness.inference import Comparison, compare_policies
 from sb3_grpo.group_robust_ppo import GroupRobustPPO

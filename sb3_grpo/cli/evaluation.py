@@ -21,11 +21,12 @@ from sb3_grpo.cli.options import (
     read_hospitals,
     whole_number,
 )
-from sb3_grpo.cli.output import command_line, versions, write_records, write_text
+from sb3_grpo.cli.output import command_line, write_records
 from sb3_grpo.cli.play_job import PlayJob
 from sb3_grpo.cli.rules import rules_for
 from sb3_grpo.cli.workers import Workers
 from sb3_grpo.common.evaluation import derived_seed
+from sb3_grpo.common.files import versions, write_text
 from sb3_grpo.fairness.evaluate import next_number, widest_interval
 from sb3_grpo.fairness.evaluation_data import BENEFIT_RATE, Evaluation, EvaluationSet, Precision, joined
 from sb3_grpo.fairness.players import make_players

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sb3_grpo.cli.output import file_hash, write_json
+from sb3_grpo.common.files import file_hash, write_json
 
 
 class FinishedModels:

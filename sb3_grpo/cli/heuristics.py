@@ -12,11 +12,11 @@ from hospital_gym.degenerate import DEGENERATE_POLICIES
 from hospital_gym.heuristics import HEURISTICS
 from sb3_grpo.cli.jobs import EvaluateJob
 from sb3_grpo.cli.options import ALL, UsageError, add_hospital_options, add_run_options, make_folder, read_hospitals
-from sb3_grpo.cli.output import write_text
 from sb3_grpo.cli.rules import attainable_rates, group_first_rules, rules_for
 from sb3_grpo.cli.tables import markdown_comparison, print_comparison
 from sb3_grpo.cli.workers import Interrupted, Workers
 from sb3_grpo.common.evaluation import EpisodeSet, derived_seed
+from sb3_grpo.common.files import write_text
 from sb3_grpo.fairness.inference import Comparison, compare_policies
 
 

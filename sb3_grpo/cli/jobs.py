@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stable_baselines3.common.vec_env import VecNormalize
-
 from callbacks.progress import ProgressCallback
 from sb3_grpo.cli.options import Hospital
 from sb3_grpo.cli.rules import make_rule
 from sb3_grpo.common.evaluation import EpisodeSet
 from sb3_grpo.common.hyperparameters import TrainingSettings
-from sb3_grpo.common.vec_env import make_vec_env
 from sb3_grpo.fairness.evaluate import play_numbers
 from sb3_grpo.fairness.players import statistics_path
-from sb3_grpo.group_robust_ppo import GroupRobustPPO
+from sb3_grpo.training import make_model
 
 
 class Stopped(Exception):
@@ -57,21 +54,21 @@ class TrainJob:
         :raises Stopped: if the user asked to stop
         """
         began = time.perf_counter()
-        venv = make_vec_env(self.hospital.env_id, self.settings.n_envs, self.seed, env_kwargs=self.hospital.env_kwargs)
-        if self.settings.normalize is not None:
-            venv = VecNormalize(venv, gamma=self.settings.algorithm.get("gamma", 0.99), **self.settings.normalize)
-        arguments = {**self.settings.arguments(), **self.changes}
-        model = GroupRobustPPO(self.settings.policy, venv, seed=self.seed, device="cpu", **arguments)
+        env_kwargs = self.hospital.env_kwargs
+        model = make_model("group_robust_ppo", self.settings, self.changes, self.hospital.env_id, env_kwargs, self.seed)
         callback = ProgressCallback(report, stopped, every=max(1, self.steps // 200))
         model.learn(self.steps, callback=callback)
         if stopped():
             raise Stopped
         unfinished = self.path.with_suffix(".unfinished.zip")
         model.save(unfinished)
-        if isinstance(venv, VecNormalize) and venv.norm_obs:  # a policy needs nothing of normalised rewards
-            venv.save(str(statistics_path(self.path)))
+        normalize = model.get_vec_normalize_env()
+        if normalize is not None and normalize.norm_obs:  # a policy needs nothing of normalised rewards
+            normalize.save(str(statistics_path(self.path)))
         os.replace(unfinished, self.path)
-        venv.close()
+        env = model.get_env()
+        assert env is not None
+        env.close()
         return time.perf_counter() - began
 
 

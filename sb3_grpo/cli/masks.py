@@ -19,8 +19,8 @@ from callbacks.progress import ProgressCallback
 from sb3_grpo.cli.demo import ALGORITHM
 from sb3_grpo.cli.jobs import Stopped
 from sb3_grpo.cli.options import ALL, Hospital, add_scenario_option, make_folder, read_hospitals, whole_number
-from sb3_grpo.cli.output import write_text
 from sb3_grpo.cli.workers import Interrupted, Workers
+from sb3_grpo.common.files import write_text
 from sb3_grpo.common.hyperparameters import TrainingSettings, load_settings
 from sb3_grpo.group_robust_ppo import GroupRobustMaskablePPO
 

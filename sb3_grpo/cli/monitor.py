@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sb3_grpo.cli.evaluation import make_console
 from sb3_grpo.cli.options import UsageError, make_folder, whole_number
-from sb3_grpo.cli.output import write_json, write_text
 from sb3_grpo.cli.records import add_records_options, output_folder, read_columns, read_groups
+from sb3_grpo.common.files import write_json, write_text
 
 PASSED: Final = 3
 """Exit status when a limit was passed."""

@@ -1,25 +1,19 @@
-"""Files: atomic writes, patient records as CSV, and what a result must say about where it came from."""
+"""Patient records as CSV, and what a result of a command must say about where it came from."""
 
 import csv
-import hashlib
 import json
-import os
-import platform
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from hospital_gym.records import AGE_BANDS, BED_TYPES, OUTCOMES, RECORD_DTYPE, SEVERITIES
-from sb3_grpo import __version__
 from sb3_grpo.cli.options import Hospital
 from sb3_grpo.common.evaluation import EpisodeSet
-
-_LIBRARIES: Final = ("stable_baselines3", "gymnasium", "torch", "numpy", "scipy", "numba")
+from sb3_grpo.common.files import file_hash, replacing
 
 _LABELS: Final[dict[str, tuple[str, ...]]] = {
     "age_band": AGE_BANDS,
@@ -32,20 +26,9 @@ _LABELS: Final[dict[str, tuple[str, ...]]] = {
 _DECIMALS: Final = {"arrival": 3, "age": 1, "target_wait": 2, "wait": 3, "service_time": 3, "demand": 3, "benefit": 5}
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON, see :func:`write_text`."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text at once or not at all: a reader never sees half a file."""
-    with _replacing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
-
-
 def write_records(path: Path, policies: Mapping[str, EpisodeSet]) -> None:
     """Write one row per patient and policy as CSV; hours and need weights as in :data:`hospital_gym.records.RECORD_DTYPE`."""
-    with _replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         for number, (name, episodes) in enumerate(policies.items()):
             columns = {"policy": [name] * len(episodes.records), **_record_columns(episodes)}
@@ -66,38 +49,6 @@ def _record_columns(episodes: EpisodeSet) -> dict[str, Iterable[Any]]:
             values = np.round(values.astype(np.float64), _DECIMALS[field])
         columns[field] = values.tolist()
     return columns
-
-
-class _replacing:
-    """A temporary path beside ``path`` that takes its place when the block ends without an error."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.unfinished = path.with_name(path.name + ".unfinished")
-
-    def __enter__(self) -> Path:
-        return self.unfinished
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is None:
-            os.replace(self.unfinished, self.path)
-        else:
-            self.unfinished.unlink(missing_ok=True)
-
-
-def file_hash(path: Path | str) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that numbers depend on."""
-    return {"python": platform.python_version(), "sb3_grpo": __version__, **{name: version(name) for name in _LIBRARIES}}
-
-
-def machine() -> dict[str, Any]:
-    """What ran it."""
-    return {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()}
 
 
 def command_line() -> list[str]:

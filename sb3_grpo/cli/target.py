@@ -29,16 +29,14 @@ from sb3_grpo.cli.options import (
     read_hospitals,
     whole_number,
 )
-from sb3_grpo.cli.output import command_line, file_hash, hospital_description, machine, versions, write_json, write_text
+from sb3_grpo.cli.output import command_line, hospital_description
 from sb3_grpo.cli.target_report import HEADER, ModelResult, Target, findings, markdown, model_result, notes, plain, rows
 from sb3_grpo.cli.workers import Interrupted, Outcome, Workers
 from sb3_grpo.common.evaluation import EpisodeSet, derived_seed
+from sb3_grpo.common.files import file_hash, machine, versions, write_json, write_text
 from sb3_grpo.common.hyperparameters import TrainingSettings, load_settings
 from sb3_grpo.group_robust_ppo import GroupRobustPPO
-
-SMOOTHING: Final = 0.03
-"""Share of the newest rollout in the groups' performance. A hospital's workload lasts for weeks, which is ten rollouts of the
-zoo's settings: with the algorithm's default, 0.1, lam would follow the workload."""
+from sb3_grpo.training import SMOOTHING
 
 _TRAIN, _EVALUATE = range(2)
 _REFERENCE: Final = "reference"

@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from types import FrameType
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from callbacks.fairness_evaluation import FairnessEvalCallback
 from callbacks.progress import ProgressCallback
 from hospital_gym.groups import PUBLISHED_GROUPS
-from sb3_grpo import GroupRobustMaskablePPO, GroupRobustPPO, GroupRobustRecurrentPPO
+from sb3_grpo import GroupRobustPPO
 from sb3_grpo.cli.checkpoints import Checkpoint, CheckpointCallback, newest_checkpoint, restored_statistics
 from sb3_grpo.cli.finished import FinishedModels
 from sb3_grpo.cli.options import (
@@ -40,21 +40,17 @@ from sb3_grpo.cli.options import (
     read_hospitals,
     whole_number,
 )
-from sb3_grpo.cli.output import hospital_description, versions
-from sb3_grpo.cli.target import SMOOTHING, finite_number, read_target
+from sb3_grpo.cli.output import hospital_description
+from sb3_grpo.cli.target import finite_number, read_target
 from sb3_grpo.cli.workers import Display
 from sb3_grpo.common import data_parallel
+from sb3_grpo.common.files import versions
 from sb3_grpo.common.hyperparameters import TrainingSettings, load_settings
 from sb3_grpo.common.schedules import lam_schedule
 from sb3_grpo.common.vec_env import make_vec_env
 from sb3_grpo.fairness.players import statistics_path
+from sb3_grpo.training import ALGORITHMS, SMOOTHING, settings_of
 
-#: Algorithms by name, and the policy that stands for the settings' MaskedMlpPolicy
-ALGORITHMS: Final[dict[str, tuple[Any, str]]] = {
-    "group_robust_ppo": (GroupRobustPPO, "MaskedMlpPolicy"),
-    "group_robust_maskable_ppo": (GroupRobustMaskablePPO, "MlpPolicy"),
-    "group_robust_recurrent_ppo": (GroupRobustRecurrentPPO, "MaskedMlpLstmPolicy"),
-}
 _SETTINGS: Final = "group_robust_ppo"  # whose hyperparameters serve all three
 _NAME: Final = "model"
 _ASK_TO_STOP: Final = (signal.SIGINT, signal.SIGTERM)
@@ -134,9 +130,8 @@ class Training:
 
     def __init__(self, hospital: Hospital, args: argparse.Namespace) -> None:
         self.hospital, self.args = hospital, args
-        self.algorithm, policy = ALGORITHMS[args.algo]
-        found = load_settings(_SETTINGS, hospital.env_id, GroupRobustPPO)
-        self.settings: TrainingSettings = replace(found, policy=policy if found.policy == "MaskedMlpPolicy" else found.policy)
+        self.algorithm, _ = ALGORITHMS[args.algo]
+        self.settings: TrainingSettings = settings_of(args.algo, load_settings(_SETTINGS, hospital.env_id, GroupRobustPPO))
         self.changes = read_lam(args)
         self.steps: int = args.steps or self.settings.n_timesteps
         self.folder = make_folder(args.out, "--out")

@@ -12,8 +12,9 @@ from sb3_grpo.common.checks import check_whole
 from sb3_grpo.common.playing import Policy, play
 from sb3_grpo.fairness.metrics import EpisodeTotals, episode_totals
 
-SEED_PURPOSES: Final = ("report", "validation", "bootstrap")
-"""What seeds other than training seeds are for: final comparisons, choosing between models, resampling."""
+SEED_PURPOSES: Final = ("report", "validation", "bootstrap", "test")
+"""What seeds other than training seeds are for: final comparisons, choosing between models, resampling, and the tests of a
+study (``sb3-grpo study``), whose episodes nothing else looks at."""
 
 _SEEDS_PER_PURPOSE: Final = 2**32  # Stable-Baselines3 accepts training seeds below this
 

@@ -74,6 +74,21 @@ class EvaluationLog:
             if has_records:
                 episode.note_patients(info)
 
+    def whole(self, number: int, decisions: int, invalid: int, total: float, last: dict[str, Any]) -> None:
+        """Note an episode that somebody else has counted, with patient records.
+
+        :param number: number of the episode
+        :param decisions: number of its steps
+        :param invalid: how many of their actions were invalid
+        :param total: sum of its rewards
+        :param last: the info of its last step
+        """
+        self.begin(number)
+        episode = self._episodes[number]
+        episode.decisions, episode.invalid, episode.total = decisions, invalid, total
+        episode.note_patients(last)
+        self._has_records = True
+
     def _read_groups(self, episode: NotedEpisode, reward: float, info: dict[str, Any], vec_env: Callable[[], VecEnv]) -> None:
         step = read_group_infos([info], len(self.group_names), True, False)
         assert step.ids is not None

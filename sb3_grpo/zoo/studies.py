@@ -15,7 +15,7 @@ from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 
 from sb3_grpo.cli.options import UsageError
-from sb3_grpo.cli.output import versions, write_text
+from sb3_grpo.common.files import versions, write_text
 from sb3_grpo.zoo import search
 
 HEARTBEAT: Final = 60

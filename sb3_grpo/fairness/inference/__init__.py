@@ -9,6 +9,7 @@ max_t.py          how those are made
 means.py          means of one number per unit
 significance.py   tests between two policies or algorithms, corrections, effect sizes
 trainings.py      several trainings: interquartile mean, probability of improvement, split of the uncertainty
+ratios.py         ratio of two means
 pareto.py         policies that no other beats in both efficiency and worst group
 controls.py       control variates from the draws
 pairing.py        the same patients under two policies; negative controls
@@ -33,6 +34,7 @@ from sb3_grpo.fairness.inference.pairing import (
     paired_patient_means,
 )
 from sb3_grpo.fairness.inference.pareto import ParetoFront, pareto_front
+from sb3_grpo.fairness.inference.ratios import ratio_of_means
 from sb3_grpo.fairness.inference.resampling import N_RESAMPLES, bootstrap_estimates
 from sb3_grpo.fairness.inference.results import Comparison, Estimate, Interval, PairedDifference, PolicyEstimates, Unit
 from sb3_grpo.fairness.inference.rows import TableRow, markdown_table, table_row
@@ -94,6 +96,7 @@ __all__ = [
     "paired_t_test",
     "pareto_front",
     "probability_of_improvement",
+    "ratio_of_means",
     "sign_flip_test",
     "split_uncertainty",
     "table_row",
