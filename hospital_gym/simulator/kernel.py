@@ -1,21 +1,14 @@
-"""The compiled entry points: begin an episode, take one decision, or let the triage rule play to the end.
+"""The compiled entry points: begin an episode, take one decision, or let the triage rule play to the end."""
 
-Compiled code is kept on disk. Numba notices a change only in the file of the function it has compiled, so a digest of all
-files of the simulator is part of what the entry points close over: a change in any of them compiles anew.
-"""
-
-import hashlib
 import math
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit
-from numba.core import event
 
 from hospital_gym.simulator.actions import apply, fill_mask, place_in_bed
+from hospital_gym.simulator.compiling import announced, source_digest
 from hospital_gym.simulator.dynamics import advance, capacity_change, decay_exponent
 from hospital_gym.simulator.layout import IN_BED, SHIFT_HOURS, WAIT
 from hospital_gym.simulator.observe import observe
@@ -157,13 +150,6 @@ def _step(
     return group, invalid, h.time - before, reward
 
 
-def _source_digest() -> int:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return int.from_bytes(digest.digest()[:7], "big")
-
-
 def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
     @njit(cache=True)
     def begin(
@@ -288,23 +274,4 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
     return begin, step, step_all, run_triage, triage_choice
 
 
-begin, step, step_all, run_triage, triage_choice = _compile_entry_points(_source_digest())
-
-
-class _Announcement(event.Listener):
-    """Says on stderr, once, that compilation has begun; code that is kept on disk is not compiled."""
-
-    def on_start(self, event: event.Event) -> None:
-        """Called before a function is compiled."""
-        if event.data["dispatcher"] in _ENTRY_POINTS and not self.made:
-            self.made = True
-            sys.stderr.write("hospital_gym: compiling the simulator; this takes some seconds, once after each installation\n")
-
-    def on_end(self, event: event.Event) -> None:
-        """Called when it is compiled."""
-
-    made = False
-
-
-_ENTRY_POINTS = (begin, step, step_all, run_triage, triage_choice)
-event.register("numba:compile", _Announcement())
+begin, step, step_all, run_triage, triage_choice = announced(*_compile_entry_points(source_digest()))

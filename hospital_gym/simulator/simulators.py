@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hospital_gym.simulator import kernel
-from hospital_gym.simulator.layout import EVENT, GROUP, HOSPITAL, N_ACTIONS, PATIENT
-from hospital_gym.simulator.simulator import Simulator, for_kernel
+from hospital_gym.simulator.layout import EVENT, GROUP, HOSPITAL, N_ACTIONS, PATIENT, for_kernel
+from hospital_gym.simulator.simulator import Simulator
 
 _SPARE_ROOM: Final = 1.1
 """Episodes differ in their number of patients: when one needs more room, all hospitals get a tenth more than it needs."""
