@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from hospital_gym.arrival_files import ATTRIBUTES, ArrivalFile
-from hospital_gym.arrivals import draw_arrival_times, hourly_rates
+from hospital_gym.arrivals import hourly_rates, place_arrivals
 from hospital_gym.groups import Grouping
 from hospital_gym.replay import replay_window, window_starts
 from hospital_gym.scenarios import Scenario
@@ -30,6 +30,7 @@ from hospital_gym.simulator.layout import (
     roster_start,
     shift_kind,
 )
+from hospital_gym.simulator.streams import episode_streams
 
 _STREAMS: Final = ("arrivals", "patients", "staff", "equipment", "start")
 _ROW: Final = 13
@@ -53,17 +54,6 @@ class Draws(NamedTuple):
     patients: npt.NDArray[np.void]
     nurses: npt.NDArray[np.int64]
     first_maintenance: float
-
-
-def episode_streams(seed: int, episode: int) -> dict[str, np.random.Generator]:
-    """The random streams of one episode: the episode's child of the seed sequence, one grandchild per source.
-
-    :param seed: seed of the sequence of episodes, >= 0
-    :param episode: number of the episode, >= 0
-    """
-    return {
-        name: np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(episode, k))) for k, name in enumerate(_STREAMS)
-    }
 
 
 def episode_hours(scenario: Scenario) -> tuple[int, int]:
@@ -96,11 +86,11 @@ def draw_episode(
     :param episode: number of the episode
     :param arrivals: replay these instead of drawing arrival times; attributes they record replace the drawn ones
     """
-    streams = episode_streams(seed, episode)
+    streams = episode_streams(seed, episode, _STREAMS)
     start, n_hours = episode_hours(scenario)
     replay = None
     if arrivals is None:
-        times = draw_arrival_times(_rates(scenario), scenario.day_effect_cv, streams["arrivals"], start)
+        times = place_arrivals(_rates(scenario), scenario.day_effect_cv, streams["arrivals"], start)
     else:
         replay = replay_window(arrivals, start, n_hours, streams["arrivals"], episode)
         times = replay.times
