@@ -156,9 +156,9 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
                 patient.status, patient.bed, patient.arrival, patient.stay = ABSENT, -1, times[i - m], 0.0
                 if recorded_hours.shape[0] > 0 and not np.isnan(recorded_hours[i - m]):
                     patient.service_hours[:] = recorded_hours[i - m]
-            patient.stage_begin = patient.next_change = patient.decay = patient.exposure = 0.0
+            patient.stage_begin = patient.decay = patient.exposure = 0.0
             patient.benefit = patient.success_chance = 0.0
-            patient.next_waiting = patient.previous_waiting = 0
+            patient.next_waiting = patient.previous_waiting = patient.deadline = -1
             patient.decided = np.nan
             patient.unused[:] = 0
         return digest

@@ -99,16 +99,18 @@ class Simulator:
         hospital["next_maintenance"] = draws.first_maintenance
         groups = np.zeros(len(self.grouping.names), dtype=GROUP)
         groups["demand_share"] = self.grouping.demand_share
-        self._hold(hospital, draws.patients, np.zeros(2 * len(draws.patients) + 1, dtype=EVENT), groups, draws.nurses)
+        n = len(draws.patients)
+        self._hold(hospital, draws.patients, np.empty(n + 1), np.empty((2, n), dtype=EVENT), groups, draws.nurses)
         kernel.begin(*self._arguments, self.observation)
 
     def _hold(self, *state: npt.NDArray[Any]) -> None:
         """Take over the arrays that make up the state of an episode."""
-        self._hospital, self._patients, self._events, self._groups, self._nurses = (for_kernel(a) for a in state)
+        self._hospital, self._patients, self._arrivals, self._events, self._groups, self._nurses = map(for_kernel, state)
         self._arguments = (
             self._hospital,
             self.constants,
             self._patients,
+            self._arrivals,
             self._events,
             self._groups,
             self._nurses,
@@ -189,7 +191,16 @@ class Simulator:
         if self.episode < 0:
             raise RuntimeError("snapshot() needs an episode: call reset() first")
         outputs = (self.observation, self.group_rewards, self.group_exposure)
-        moving = (self._hospital, self._patients, self._events, self._groups, self._nurses, self.mask, *outputs)
+        moving = (
+            self._hospital,
+            self._patients,
+            self._arrivals,
+            self._events,
+            self._groups,
+            self._nurses,
+            self.mask,
+            *outputs,
+        )
         state = tuple(np.array(a) for a in moving)
         return Snapshot(self.scenario, self.grouping.names, self.seed, self.episode, state)
 
