@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from numpy.random.bit_generator import ISeedSequence
 
 from hospital_gym.simulator.compiling import announced, source_digest
 
@@ -66,7 +65,7 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
 (write_states,) = announced(*_compile_entry_points(source_digest()))
 
 
-class _State(ISeedSequence):
+class _State(np.random.bit_generator.ISeedSequence):
     """What a generator starts from, ready-made."""
 
     def __init__(self, state: npt.NDArray[np.uint64]) -> None:
