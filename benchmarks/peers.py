@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,13 +80,13 @@ def in_simpy(arrivals: list[float], stays: list[float], priorities: list[int]) -
     beds = simpy.PriorityResource(env, capacity=BEDS)
     waits = np.zeros(len(arrivals))
 
-    def patient(number: int) -> Iterator[Any]:
+    def patient(number: int) -> Generator[Any, Any, None]:
         with beds.request(priority=priorities[number]) as bed:
             yield bed
             waits[number] = env.now - arrivals[number]
             yield env.timeout(stays[number])
 
-    def source() -> Iterator[Any]:
+    def source() -> Generator[Any, Any, None]:
         for number, arrival in enumerate(arrivals):
             yield env.timeout(arrival - env.now)
             env.process(patient(number))
@@ -154,7 +154,7 @@ def main() -> int:
         "Ciw": lambda: in_ciw(arrivals, stays, 1 - severity),
     }
     seconds, waits = measure(contestants, options.repetitions)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             name,
             f"{len(patients) / taken.min():,.0f}",
@@ -166,10 +166,9 @@ def main() -> int:
         for name, taken in seconds.items()
     ]
     header = ("simulator", "patients/s", "µs each", "mean wait, urgent (h)", "mean wait, routine (h)", "times our time")
-    note = f"""The same {len(patients):,} patients in a ward of {BEDS} beds, load {LOAD}, log-normal stays (mean {STAY_DAYS} days), \
-urgent before routine; waits agree for every
-patient to 1e-5 h. Fastest of {options.repetitions} measurements taken in turn on one core, in seconds for which the process had
-it; in brackets the range of the ratios.
+    note = f"""The same {len(patients):,} patients in a ward of {BEDS} beds, load {LOAD}, log-normal stays (mean {STAY_DAYS} days),
+urgent before routine; waits agree for every patient to 1e-5 h. Fastest of {options.repetitions} measurements taken in turn, in
+seconds for which the process had a core; in brackets the range of the ratios.
 
 {machine(load, f"SimPy {simpy.__version__}", f"Ciw {ciw.__version__}")}"""
     report([Measured(header, rows)], note, options.markdown)

@@ -69,7 +69,7 @@ class Grouping:
 
     def _expected_shares(self, scenario: Scenario) -> npt.NDArray[np.float64]:
         """Each group's share of the expected demand, shape (G,): requests of a kind x their need weight."""
-        age, sex, quintile, severity = np.indices((3, 2, 5, 3)).reshape(4, -1)
+        age, sex, _, severity = np.indices((3, 2, 5, 3)).reshape(4, -1)
         sexes = np.array([1.0 - scenario.male_share, scenario.male_share])
         demand = scenario.class_mix[age, severity] * np.asarray(scenario.need_weight)[severity] * sexes[sex] / 5.0
         group = self.table.ravel()

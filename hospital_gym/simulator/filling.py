@@ -52,6 +52,24 @@ def _power(laws: Any, age_band: int, severity: int, drawn: float) -> float:
     return float(laws.sigma[age_band, severity] * drawn - laws.half_variance[age_band, severity])
 
 
+@njit
+def _age_band(laws: Any, age: float) -> int:
+    age_band = 0
+    while age_band < N_AGES - 1 and laws.age_limits[age_band + 1] <= age:
+        age_band += 1
+    return age_band
+
+
+@njit
+def _clear(patient: Any) -> None:
+    """What an episode writes."""
+    patient.stage_begin = patient.decay = patient.exposure = 0.0
+    patient.benefit = patient.success_chance = 0.0
+    patient.next_waiting = patient.previous_waiting = patient.deadline = -1
+    patient.decided = np.nan
+    patient.unused[:] = 0
+
+
 def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
     @njit(cache=True)
     def classify(
@@ -98,9 +116,7 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
                     sex = int(sexes[i - m])
                 if severities[i - m] >= 0:
                     severity = int(severities[i - m])
-                age_band = 0
-                while age_band < N_AGES - 1 and laws.age_limits[age_band + 1] <= age:
-                    age_band += 1
+                age_band = _age_band(laws, age)
             patient.age_band, patient.age, patient.sex = age_band, age, sex
             patient.quintile = 1 + min(int(5 * row[3]), 4)
             patient.severity_arrival = patient.severity = severity
@@ -156,11 +172,7 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
                 patient.status, patient.bed, patient.arrival, patient.stay = ABSENT, -1, times[i - m], 0.0
                 if recorded_hours.shape[0] > 0 and not np.isnan(recorded_hours[i - m]):
                     patient.service_hours[:] = recorded_hours[i - m]
-            patient.stage_begin = patient.decay = patient.exposure = 0.0
-            patient.benefit = patient.success_chance = 0.0
-            patient.next_waiting = patient.previous_waiting = patient.deadline = -1
-            patient.decided = np.nan
-            patient.unused[:] = 0
+            _clear(patient)
         return digest
 
     return classify, complete

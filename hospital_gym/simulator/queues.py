@@ -19,6 +19,11 @@ def _before(time: float, patient: int, event: Any) -> bool:
 
 
 @njit
+def _earlier(event: Any, other: Any) -> bool:
+    return bool(_before(event.time, event.patient, other))
+
+
+@njit
 def add_discharge(hospital: Any, events: Any, time: float, number: int) -> None:
     """Note when a patient goes home."""
     i = hospital.n_discharges

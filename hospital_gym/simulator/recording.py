@@ -1,4 +1,4 @@
-"""Patient records at the end of an episode, in compiled code: :data:`hospital_gym.records.RECORD_DTYPE` says what they hold."""
+"""Patient records at the end of an episode, in compiled code; :mod:`hospital_gym.records` says what they hold."""
 
 from collections.abc import Callable
 from typing import Any, Final

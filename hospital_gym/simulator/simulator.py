@@ -191,17 +191,8 @@ class Simulator:
         if self.episode < 0:
             raise RuntimeError("snapshot() needs an episode: call reset() first")
         outputs = (self.observation, self.group_rewards, self.group_exposure)
-        moving = (
-            self._hospital,
-            self._patients,
-            self._arrivals,
-            self._events,
-            self._groups,
-            self._nurses,
-            self.mask,
-            *outputs,
-        )
-        state = tuple(np.array(a) for a in moving)
+        held = (self._hospital, self._patients, self._arrivals, self._events, self._groups, self._nurses)
+        state = tuple(np.array(a) for a in (*held, self.mask, *outputs))
         return Snapshot(self.scenario, self.grouping.names, self.seed, self.episode, state)
 
     def restore(self, snapshot: Snapshot) -> None:

@@ -89,7 +89,8 @@ def episode_streams(seed: int, episode: int, names: Sequence[str]) -> dict[str, 
     write_states(np.array(words, dtype=np.int64), states)
     pairs = states.astype(np.uint64)
     doubled = pairs[:, ::2] | pairs[:, 1::2] << np.uint64(32)
-    return {name: np.random.Generator(np.random.PCG64(_State(state))) for name, state in zip(names, doubled, strict=True)}
+    given: list[Any] = [_State(state) for state in doubled]
+    return {name: np.random.Generator(np.random.PCG64(state)) for name, state in zip(names, given, strict=True)}
 
 
 def _words(number: int) -> list[int]:
