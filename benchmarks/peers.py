@@ -166,9 +166,9 @@ def main() -> int:
         for name, taken in seconds.items()
     ]
     header = ("simulator", "patients/s", "µs each", "mean wait, urgent (h)", "mean wait, routine (h)", "times our time")
-    note = f"""The same {len(patients):,} patients in a ward of {BEDS} beds, load {LOAD}, log-normal stays of mean {STAY_DAYS} days,
-urgent before routine; waits agree for every patient to 1e-5 h. Fastest of {options.repetitions} measurements taken in turn,
-in seconds for which the process had a core; in brackets the range of the ratios.
+    note = f"""The same {len(patients):,} patients in a ward of {BEDS} beds, load {LOAD}, log-normal stays of mean
+{STAY_DAYS} days, urgent before routine; waits agree for every patient to 1e-5 h. Fastest of {options.repetitions} measurements
+taken in turn, in seconds for which the process had a core; in brackets the range of the ratios.
 
 {machine(load, f"SimPy {simpy.__version__}", f"Ciw {ciw.__version__}")}"""
     report([Measured(header, rows)], note, options.markdown)
