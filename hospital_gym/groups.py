@@ -27,6 +27,8 @@ _VALUES: Final[dict[str, tuple[str, ...]]] = {
 class Grouping:
     """Group numbers, names and expected demand shares.
 
+    ``table`` (3, 2, 5, 3) int16 holds the group by age band, sex, quintile - 1 and severity at arrival.
+
     :param scenario: the hospital, for the expected share of each group
     :param group_by: attributes among ``age_band``, ``sex``, ``quintile`` and ``severity`` (at arrival) whose combinations
         are the groups; None for the four published groups
@@ -40,6 +42,8 @@ class Grouping:
                 raise ValueError(f"group_by: got {group_by!r}, expected different attributes among {sorted(_VALUES)}, or None")
         self.group_by = None if group_by is None else tuple(group_by)
         self.names = PUBLISHED_GROUPS if self.group_by is None else self._combinations(self.group_by)
+        age, sex, quintile, severity = np.indices((3, 2, 5, 3))
+        self.table = self.assign({"age_band": age, "sex": sex, "quintile": quintile + 1, "severity": severity})
         self.demand_share = self._expected_shares(scenario)
 
     @staticmethod
@@ -65,10 +69,10 @@ class Grouping:
 
     def _expected_shares(self, scenario: Scenario) -> npt.NDArray[np.float64]:
         """Each group's share of the expected demand, shape (G,): requests of a kind x their need weight."""
-        age, sex, quintile, severity = np.indices((3, 2, 5, 3)).reshape(4, -1)
+        age, sex, _, severity = np.indices((3, 2, 5, 3)).reshape(4, -1)
         sexes = np.array([1.0 - scenario.male_share, scenario.male_share])
         demand = scenario.class_mix[age, severity] * np.asarray(scenario.need_weight)[severity] * sexes[sex] / 5.0
-        group = self.assign({"age_band": age, "sex": sex, "quintile": quintile + 1, "severity": severity})
+        group = self.table.ravel()
         shares = np.bincount(group, weights=demand, minlength=len(self.names))
         if shares.sum() <= 0.0:
             raise ValueError(

@@ -149,16 +149,27 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         if options is not None and not (isinstance(options, dict) and set(options) <= {"episode"}):
             raise ValueError(f"options: got {options!r}, expected None or {{'episode': number}}")
         super().reset(seed=seed)
+        if options and "episode" in options:
+            check_whole("options['episode']", options["episode"], 0)
+        self.begin(seed, options["episode"] if options and "episode" in options else None)
+        return self.simulator.observation.copy(), {"episode": self._episode, "action_mask": self.action_masks()}
+
+    def begin(self, seed: int | None = None, episode: int | None = None) -> int:
+        """As :meth:`reset`, without checks, observation and info.
+
+        :param seed: see there
+        :param episode: number of the episode to jump to
+        :return: the number of the episode
+        """
         if seed is not None or self._seed is None:
             self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
             self._episode = self._offset
         else:
             self._episode += self._stride
-        if options and "episode" in options:
-            check_whole("options['episode']", options["episode"], 0)
-            self._episode = int(options["episode"])
+        if episode is not None:
+            self._episode = int(episode)
         self.simulator.reset(self._seed, self._episode)
-        return self.simulator.observation.copy(), {"episode": self._episode, "action_mask": self.action_masks()}
+        return self._episode
 
     def step(self, action: np.int64 | int) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Take one decision; see the class for the tables.

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from hospital_gym.hospital_env import HospitalEnv, check_whole
+from hospital_gym.records import RESOURCES
 from hospital_gym.scenarios import Scenario
 from hospital_gym.simulator.layout import N_ACTIONS
 from hospital_gym.simulator.simulators import Simulators
@@ -156,27 +157,45 @@ class HospitalVectorEnv(gym.vector.VectorEnv[Floats, npt.NDArray[np.int64], npt.
         return np.ascontiguousarray(numbers, dtype=np.int64)
 
     def _begin_next(self, finished: npt.NDArray[np.intp], infos: dict[str, Any]) -> None:
-        """Move what the last step of an episode brought to ``final_obs`` and ``final_info``, and begin the next episode."""
-        records = np.full(self.num_envs, None, dtype=object)
-        final: dict[str, Any] = {"episode_records": records} if self.simulators.done.any() else {}
-        observations = np.full(self.num_envs, None, dtype=object)
-        columns = [key for key in infos if not key.startswith("_")]
-        began: dict[str, Any] = {}
-        for i in finished.tolist():
-            env = self.envs[i]
-            last = {key: infos[key][i].tolist() if infos[key].ndim == 1 else infos[key][i] for key in columns}
-            last["action_mask"] = env.action_masks()
-            if env.simulator.done:
-                last |= env.episode_items()
-            final = self._add_info(final, last, i)
-            observations[i] = env.simulator.observation.copy()
-            began = self._add_info(began, {"episode": env.reset()[1]["episode"]}, i)
-        for key in columns:
-            infos[key][finished] = 0  # as Gymnasium fills where it has no information; the mask says so
+        """Move what the last step of an episode brought to ``final_obs`` and ``final_info``, and begin the next episode.
+
+        The form is what Gymnasium makes of n single infos: zeros where there is none, and a mask beside every key.
+        """
+        simulators = self.simulators
+        infos["action_mask"] = simulators.masks.copy()  # replaced once the next episodes have begun
         ended = np.zeros(self.num_envs, dtype=np.bool_)
         ended[finished] = True
-        infos.update(began)
+        final: dict[str, Any] = {}
+        for key in [key for key in infos if not key.startswith("_")]:
+            final[key], final[f"_{key}"] = np.zeros_like(infos[key]), ended.copy()
+            final[key][finished] = infos[key][finished]
+            infos[key][finished] = 0
+        over = finished[simulators.done[finished]]  # the others were cut off
+        if len(over):
+            self._add_episode_items(over, final)
+        observations = np.full(self.num_envs, None, dtype=object)
+        for i in finished.tolist():
+            observations[i] = simulators.observations[i].copy()
+        began = np.zeros(self.num_envs, dtype=np.int64)
+        for i in finished.tolist():
+            began[i] = self.envs[i].begin()
+        infos.update(episode=began, _episode=ended.copy())
         infos.update(final_obs=observations, _final_obs=ended, final_info=final, _final_info=ended.copy())
+
+    def _add_episode_items(self, over: npt.NDArray[np.intp], final: dict[str, Any]) -> None:
+        """Add ``HospitalEnv.episode_items`` of the hospitals whose episode is over."""
+        present = np.zeros(self.num_envs, dtype=np.bool_)
+        present[over] = True
+        records, cost = np.full(self.num_envs, None, dtype=object), np.zeros(self.num_envs)
+        use = {name: np.full(self.num_envs, None, dtype=object) for name in RESOURCES}
+        for i in over.tolist():
+            items = self.envs[i].episode_items()
+            records[i], cost[i] = items["episode_records"], items["episode_cost"]
+            for name, hours in items["episode_utilisation"].items():
+                use[name][i] = hours
+        utilisation = {key: value for name in RESOURCES for key, value in ((name, use[name]), (f"_{name}", present.copy()))}
+        for key, value in (("episode_records", records), ("episode_cost", cost), ("episode_utilisation", utilisation)):
+            final[key], final[f"_{key}"] = value, present.copy()
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Which actions are valid now, (n, 32)."""

@@ -28,7 +28,7 @@ FORBIDDEN_IMPORTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("zoo_configs", ("sb3_grpo", "hospital_gym", "callbacks")),
 )
 # Names of numpy.random that touch no global state.
-RANDOM_WITHOUT_STATE = {"BitGenerator", "Generator", "PCG64", "Philox", "SeedSequence", "default_rng"}
+RANDOM_WITHOUT_STATE = {"bit_generator", "BitGenerator", "Generator", "PCG64", "Philox", "SeedSequence", "default_rng"}
 
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 

@@ -21,7 +21,7 @@ from hospital_gym.simulator.layout import (
     TRANSFERRED,
     WAIT,
 )
-from hospital_gym.simulator.queues import push_event
+from hospital_gym.simulator.queues import add_discharge
 
 _SAME_INSTANT = 1e-9  # hours; a hold of the whole limit may fall short of it by rounding
 
@@ -134,7 +134,7 @@ def _admit(hospital: Any, constants: Any, patients: Any, events: Any, groups: An
     patient = patients[number]
     given = math.exp(-decay_exponent(constants, patient, hospital.time)) * constants.bed_benefit[queue, bed]
     patient.success_chance = constants.success[patient.age_band, patient.severity_arrival] * given
-    decide(hospital, constants, patients, groups, number, IN_BED, patient.demand * given)
+    decide(hospital, constants, patients, events, groups, number, IN_BED, patient.demand * given)
     patient.bed = bed
     patient.stay = patient.service_hours[patient.severity] * constants.bed_stay[queue, bed]
     place_in_bed(hospital, constants, patients, events, number)
@@ -152,16 +152,15 @@ def place_in_bed(hospital: Any, constants: Any, patients: Any, events: Any, numb
     hospital.care[constants.skill[queue]] += constants.care[queue]
     if patient.severity == CRITICAL:
         hospital.equipment_used += 1
-    patient.next_change = hospital.time + patient.stay
-    push_event(hospital, events, patient.next_change, number)
+    add_discharge(hospital, events, hospital.time + patient.stay, number)
 
 
 @njit
-def _transfer(hospital: Any, constants: Any, patients: Any, groups: Any, queue: int) -> None:
+def _transfer(hospital: Any, constants: Any, patients: Any, events: Any, groups: Any, queue: int) -> None:
     number = hospital.queue_head[queue]
     treated = hospital.time + constants.transfer_hours
     given = math.exp(-decay_exponent(constants, patients[number], treated)) * constants.transfer_benefit
-    decide(hospital, constants, patients, groups, number, TRANSFERRED, patients[number].demand * given)
+    decide(hospital, constants, patients, events, groups, number, TRANSFERRED, patients[number].demand * given)
     hospital.slots -= 1.0
     _spend(hospital, constants, constants.transfer_price)
 
@@ -195,7 +194,7 @@ def apply(hospital: Any, constants: Any, patients: Any, events: Any, groups: Any
         elif action < TRANSFER:
             _admit(hospital, constants, patients, events, groups, queue, constants.alternative[queue])
         else:
-            _transfer(hospital, constants, patients, groups, queue)
+            _transfer(hospital, constants, patients, events, groups, queue)
     elif action == OVERTIME:
         hospital.overtime_until = hospital.time + constants.overtime_hours
         _spend(hospital, constants, constants.overtime_price)

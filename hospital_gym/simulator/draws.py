@@ -12,12 +12,25 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
-from hospital_gym.arrival_files import ArrivalFile
-from hospital_gym.arrivals import draw_arrival_times, hourly_rates
+from hospital_gym.arrival_files import ATTRIBUTES, ArrivalFile
+from hospital_gym.arrivals import hourly_rates, place_arrivals
 from hospital_gym.groups import Grouping
 from hospital_gym.replay import replay_window, window_starts
 from hospital_gym.scenarios import Scenario
-from hospital_gym.simulator.layout import IN_BED, N_BEDS, PATIENT, SHIFT_HOURS, matched_beds, roster_start, shift_kind
+from hospital_gym.simulator.filling import LAWS, classify, complete
+from hospital_gym.simulator.layout import (
+    ELDERLY,
+    N_AGES,
+    N_BEDS,
+    N_SEVERITIES,
+    PATIENT,
+    SHIFT_HOURS,
+    for_kernel,
+    matched_beds,
+    roster_start,
+    shift_kind,
+)
+from hospital_gym.simulator.streams import episode_streams
 
 _STREAMS: Final = ("arrivals", "patients", "staff", "equipment", "start")
 _ROW: Final = 13
@@ -26,6 +39,8 @@ _MOST_SCENARIOS: Final = 32
 """Of so many hospitals what every episode needs is kept."""
 _AGE_LIMITS: Final = np.array([0.0, 18.0, 65.0, 96.0])
 """Limits of the age bands in years; ages are uniform within a band (the upper end of the last one is assumed)."""
+_NOBODY: Final = np.zeros(0)
+"""No recorded attributes."""
 
 
 class Draws(NamedTuple):
@@ -39,17 +54,6 @@ class Draws(NamedTuple):
     patients: npt.NDArray[np.void]
     nurses: npt.NDArray[np.int64]
     first_maintenance: float
-
-
-def episode_streams(seed: int, episode: int) -> dict[str, np.random.Generator]:
-    """The random streams of one episode: the episode's child of the seed sequence, one grandchild per source.
-
-    :param seed: seed of the sequence of episodes, >= 0
-    :param episode: number of the episode, >= 0
-    """
-    return {
-        name: np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(episode, k))) for k, name in enumerate(_STREAMS)
-    }
 
 
 def episode_hours(scenario: Scenario) -> tuple[int, int]:
@@ -82,36 +86,25 @@ def draw_episode(
     :param episode: number of the episode
     :param arrivals: replay these instead of drawing arrival times; attributes they record replace the drawn ones
     """
-    streams = episode_streams(seed, episode)
+    streams = episode_streams(seed, episode, _STREAMS)
     start, n_hours = episode_hours(scenario)
     replay = None
     if arrivals is None:
-        times = draw_arrival_times(_rates(scenario), scenario.day_effect_cv, streams["arrivals"], start)
+        times = place_arrivals(_rates(scenario), scenario.day_effect_cv, streams["arrivals"], start)
     else:
         replay = replay_window(arrivals, start, n_hours, streams["arrivals"], episode)
         times = replay.times
-    inside = times >= -scenario.burn_in_hours
-    uniform = streams["patients"].random((len(times), _ROW))[inside]
-    attributes = _attributes(scenario, uniform)
-    if replay is not None:
-        for name in ("age", "sex", "severity"):
-            recorded = getattr(replay, name)[inside]
-            attributes[name] = np.where(recorded >= 0, recorded, attributes[name])  # NaN and -1 stand for not recorded
-        attributes["age_band"] = np.searchsorted(_AGE_LIMITS[1:3], attributes["age"], side="right")
-    beds, before, of_those, stays = _in_beds(scenario, streams["start"])
-    patients = np.zeros(len(beds) + len(uniform), dtype=PATIENT)
-    both = {name: np.concatenate([of_those[name], attributes[name]]) for name in attributes}
-    _fill(scenario, grouping, patients, both, np.concatenate([before, uniform]))
-    in_beds, arriving = patients[: len(beds)], patients[len(beds) :]
-    in_beds["status"], in_beds["bed"], in_beds["arrival"] = IN_BED, beds, -scenario.burn_in_hours
-    in_beds["stay"] = stays
-    arriving["arrival"] = times[inside]
-    if replay is not None:
-        hours = replay.service_hours[inside]
-        arriving["service_hours"] = np.where(np.isnan(hours)[:, None], arriving["service_hours"], hours[:, None])
+    first = int(np.searchsorted(times, -scenario.burn_in_hours))  # an hour that began earlier was drawn as a whole
+    arriving = streams["patients"].random((len(times), _ROW))[first:]
+    rows, beds = _taken_at_start(scenario)
+    in_beds = streams["start"].random((sum(scenario.beds), 3 + _ROW))[rows]  # the same number of draws whatever the load
+    uniform = np.concatenate([in_beds[:, 3:], arriving])
+    patients = np.empty(len(uniform), dtype=PATIENT)
+    recorded = [_NOBODY] * 4 if replay is None else [getattr(replay, name)[first:].astype(np.float64) for name in ATTRIBUTES]
+    _fill(scenario, grouping, for_kernel(patients), uniform, in_beds, beds, times[first:], recorded)
     maintained = scenario.maintenance_hours > 0 and scenario.equipment_in_maintenance < scenario.equipment
-    first = -scenario.burn_in_hours + float(streams["equipment"].random()) * scenario.maintenance_every
-    return Draws(patients, _nurses_present(scenario, streams["staff"]), first if maintained else np.inf)
+    begins = -scenario.burn_in_hours + float(streams["equipment"].random()) * scenario.maintenance_every
+    return Draws(patients, _nurses_present(scenario, streams["staff"]), begins if maintained else np.inf)
 
 
 @lru_cache(maxsize=_MOST_SCENARIOS)
@@ -123,111 +116,73 @@ def _rates(scenario: Scenario) -> npt.NDArray[np.float64]:
     return rates
 
 
-def _choose(shares: npt.ArrayLike, uniform: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Indices with these probabilities, by inversion."""
+@lru_cache(maxsize=_MOST_SCENARIOS)
+def _laws(scenario: Scenario) -> npt.NDArray[np.void]:
+    """What patients are drawn from; not to be written to."""
+    out = np.zeros(1, dtype=LAWS)
+    laws = out[0]
+    laws["age_limits"], laws["start"] = _AGE_LIMITS, -scenario.burn_in_hours
+    laws["age_mix"], laws["severity_mix"] = _cumulative(scenario.age_mix), _cumulative(scenario.severity_mix)
+    bed_days = (scenario.class_mix * np.asarray(scenario.mean_stay_days)).ravel()
+    for bed in range(N_BEDS):
+        laws["in_beds_mix"][bed] = _cumulative(np.where(matched_beds() == bed, bed_days, 0.0))
+    laws["male_share"], laws["need_weight"] = scenario.male_share, scenario.need_weight
+    laws["exponential"] = scenario.service_law == "exponential"
+    sigma = np.asarray(scenario.log_sigma_stay)
+    laws["mean_stay"], laws["sigma"] = 24.0 * np.asarray(scenario.mean_stay_days), sigma
+    laws["half_variance"], laws["met_factor"] = 0.5 * sigma**2, np.exp(sigma**2)
+    laws["stage_hours"], laws["patience_hours"] = scenario.stage_hours, scenario.patience_hours
+    laws["slower"] = np.where(np.arange(N_AGES) == ELDERLY, scenario.elderly_factor, 1.0)
+    out.flags.writeable = False
+    return for_kernel(out)
+
+
+def _cumulative(shares: npt.ArrayLike) -> npt.NDArray[np.float64]:
     limits = np.cumsum(shares)
-    return np.minimum(np.searchsorted(limits / limits[-1], uniform, side="right"), len(limits) - 1)
-
-
-def _attributes(
-    scenario: Scenario, uniform: npt.NDArray[np.float64], kind: npt.NDArray[np.int64] | None = None
-) -> dict[str, npt.NDArray]:
-    """Attributes of patients, drawn, or but for age band and severity if ``kind`` is their class already."""
-    age_band, severity = np.divmod(kind, 3) if kind is not None else (_choose(scenario.age_mix, uniform[:, 0]), None)
-    low, high = _AGE_LIMITS[age_band], _AGE_LIMITS[age_band + 1]
-    return {
-        "age_band": age_band,
-        "age": low + (high - low) * uniform[:, 1],
-        "sex": (uniform[:, 2] < scenario.male_share).astype(np.int64),
-        "quintile": 1 + np.minimum((5 * uniform[:, 3]).astype(np.int64), 4),
-        "severity": _choose(scenario.severity_mix, uniform[:, 4]) if severity is None else severity,
-    }
-
-
-def service_hours(
-    scenario: Scenario, age_band: npt.NDArray[np.integer], uniform: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Stay in the matched bed in hours for each severity at admission, shape (n, 3), all from one uniform number a patient.
-
-    :param age_band: shape (n,)
-    :param uniform: shape (n,)
-    """
-    mean = 24.0 * np.asarray(scenario.mean_stay_days)[age_band]
-    if scenario.service_law == "exponential":
-        return -mean * np.log1p(-uniform)[:, None]
-    sigma = np.asarray(scenario.log_sigma_stay)[age_band]
-    normal = ndtri(np.maximum(uniform, np.finfo(np.float64).tiny))
-    return mean * np.exp(sigma * normal[:, None] - 0.5 * sigma**2)
+    return limits / limits[-1] if limits[-1] > 0 else limits
 
 
 def _fill(
     scenario: Scenario,
     grouping: Grouping,
     patients: npt.NDArray[np.void],
-    attributes: dict[str, npt.NDArray],
     uniform: npt.NDArray[np.float64],
+    in_beds: npt.NDArray[np.float64],
+    beds: npt.NDArray[np.int64],
+    times: npt.NDArray[np.float64],
+    recorded: list[npt.NDArray[np.float64]],
 ) -> None:
-    age_band, severity = attributes["age_band"], attributes["severity"]
-    for name in ("age", "age_band", "sex", "quintile"):
-        patients[name] = attributes[name]
-    patients["severity_arrival"] = patients["severity"] = severity
-    patients["group"] = grouping.assign(attributes)
-    patients["demand"] = np.asarray(scenario.need_weight)[severity]
-    patients["service_hours"] = service_hours(scenario, age_band, uniform[:, 5])
-    slower = np.where(age_band == len(_AGE_LIMITS) - 2, scenario.elderly_factor, 1.0)
-    clocks = -np.log1p(-uniform[:, 6:12])  # unit exponentials
-    patients["stage_hours"] = clocks[:, :3] * np.asarray(scenario.stage_hours) * slower[:, None]
-    patience = np.asarray(scenario.patience_hours)
-    finite = np.isfinite(patience)
-    patients["patience_hours"] = np.where(finite, clocks[:, 3:] * np.where(finite, patience, 1.0), np.inf)
-    patients["success_draw"] = uniform[:, 12]
-    patients["decided"] = np.nan
-    patients["bed"] = -1
+    """Make patients of uniform numbers and of what a file records.
+
+    The stay met at a random moment by those in beds at the start has the density x f(x) / mean; of it a uniform share is left.
+    For a log-normal f that stay is log-normal with mu + sigma^2. The stays in the matched bed for each severity at admission
+    are all made of one uniform number a patient.
+    """
+    laws, (age, sex, severity, hours) = _laws(scenario), recorded
+    of_stay = np.concatenate([in_beds[:, 2], uniform[:, 5]])
+    exponential = scenario.service_law == "exponential"
+    drawn = -np.log1p(-of_stay) if exponential else ndtri(np.maximum(of_stay, np.finfo(np.float64).tiny))
+    powers = np.empty(len(beds) + N_SEVERITIES * len(patients))
+    classify(laws, uniform, in_beds, beds, age, sex, severity, drawn, patients, powers)
+    factors = powers if exponential else np.exp(powers, out=powers)
+    logarithms = np.log1p(-uniform[:, 6:12])  # less than 0: unit exponentials with the sign changed
+    complete(laws, uniform, in_beds, beds, times, hours, grouping.table, logarithms, factors, patients)
 
 
 @lru_cache(maxsize=_MOST_SCENARIOS)
-def _taken_at_start(scenario: Scenario) -> tuple[npt.NDArray[np.int64], tuple[npt.NDArray[np.float64], ...]]:
-    """How many beds of each type are taken at the start, and the shares of the classes among those in them."""
+def _taken_at_start(scenario: Scenario) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Which beds are taken at the start, and of which type they are; not to be written to.
+
+    The occupancy of a bed type is its offered load, at most ``start_occupancy_cap``.
+    """
     factor = 1.0
     if scenario.ramp:
         days, factors = np.transpose(scenario.ramp)
         factor = float(np.interp(-scenario.burn_in_hours / 24.0, days, factors))
     load = np.minimum(scenario.offered_load * factor, scenario.start_occupancy_cap)
     taken = np.array([round(float(load[bed]) * scenario.beds[bed]) for bed in range(N_BEDS)])
-    bed_days = (scenario.class_mix * np.asarray(scenario.mean_stay_days)).ravel()
-    return taken, tuple(np.where(matched_beds() == bed, bed_days, 0.0) for bed in range(N_BEDS))
-
-
-def _in_beds(
-    scenario: Scenario, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], dict[str, npt.NDArray], npt.NDArray[np.float64]]:
-    """Patients in matched beds at the start, with what is left of stays that an observer meets in proportion to their length.
-
-    The occupancy of a bed type is its offered load, at most ``start_occupancy_cap``. The stay met at a random moment has the
-    density x f(x) / mean; of it a uniform share is left. For a log-normal f that stay is log-normal with mu + sigma^2.
-
-    :return: their beds, uniform numbers, attributes, and the hours left
-    """
-    uniform = rng.random((sum(scenario.beds), 3 + _ROW))  # the same number of draws whatever the load
-    taken, shares = _taken_at_start(scenario)
     first = np.cumsum((0, *scenario.beds))
-    rows = np.concatenate([uniform[first[bed] : first[bed] + taken[bed]] for bed in range(N_BEDS)])
-    beds = np.repeat(np.arange(N_BEDS), taken)
-    kind = np.concatenate([_choose(shares[bed], rows[beds == bed, 0]) for bed in range(N_BEDS) if taken[bed]] or [beds])
-    attributes = _attributes(scenario, rows[:, 3:], kind)
-    if scenario.service_law == "exponential":  # memoryless: what is left is exponential again
-        stays = service_hours(scenario, attributes["age_band"], rows[:, 2])[np.arange(len(rows)), attributes["severity"]]
-    else:
-        stays = rows[:, 1] * _stay_met(scenario, attributes["age_band"], attributes["severity"], rows[:, 2])
-    return beds, rows[:, 3:], attributes, stays
-
-
-def _stay_met(
-    scenario: Scenario, age_band: npt.NDArray[np.integer], severity: npt.NDArray[np.integer], uniform: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Length in hours of a log-normal stay met at a random moment, shape (n,)."""
-    hours = service_hours(scenario, age_band, uniform)[np.arange(len(uniform)), severity]
-    return hours * np.exp(np.asarray(scenario.log_sigma_stay)[age_band, severity] ** 2)
+    return np.concatenate([first[bed] + np.arange(taken[bed]) for bed in range(N_BEDS)]), np.repeat(np.arange(N_BEDS), taken)
 
 
 def roster(scenario: Scenario) -> npt.NDArray[np.int64]:

@@ -8,17 +8,18 @@ from numba import njit
 
 from hospital_gym.simulator.layout import (
     CRITICAL,
+    DEADLINES,
     DIED,
     DISCHARGED,
+    DISCHARGES,
     EQUIPMENT,
-    IN_BED,
     LEFT,
     N_BEDS,
     NURSES,
     SHIFT_HOURS,
     WAITING,
 )
-from hospital_gym.simulator.queues import arrival_of, dequeue, drop_stale_events, enqueue, pop_event, push_event
+from hospital_gym.simulator.queues import add_deadline, dequeue, drop_deadline, drop_discharge, enqueue
 
 
 @njit
@@ -43,9 +44,8 @@ def schedule_change(hospital: Any, patients: Any, events: Any, number: int) -> N
     """Schedule what ends the current stage of a waiting patient: worsening (or death) or leaving."""
     patient = patients[number]
     severity = patient.severity
-    patient.next_change = patient.stage_begin + min(patient.stage_hours[severity], patient.patience_hours[severity])
-    if patient.next_change < np.inf:
-        push_event(hospital, events, patient.next_change, number)
+    hours = min(patient.stage_hours[severity], patient.patience_hours[severity])
+    add_deadline(hospital, patients, events, patient.stage_begin + hours, number)
 
 
 @njit
@@ -59,9 +59,12 @@ def refresh_recent(hospital: Any, constants: Any, groups: Any) -> None:
 
 
 @njit
-def decide(hospital: Any, constants: Any, patients: Any, groups: Any, number: int, status: int, benefit: float) -> None:
+def decide(
+    hospital: Any, constants: Any, patients: Any, events: Any, groups: Any, number: int, status: int, benefit: float
+) -> None:
     """Close the waiting of a patient: out of the queue, benefit and exposure credited to the patient's group."""
     patient = patients[number]
+    drop_deadline(hospital, patients, events, number)
     dequeue(hospital, patients, number, queue_class(patient))
     patient.status = status
     patient.decided = hospital.time
@@ -79,7 +82,6 @@ def decide(hospital: Any, constants: Any, patients: Any, groups: Any, number: in
 def _arrive(hospital: Any, patients: Any, events: Any, groups: Any) -> None:
     number = hospital.next_arrival
     hospital.next_arrival += 1
-    hospital.arrival_time = arrival_of(hospital, patients, hospital.next_arrival)
     patient = patients[number]
     patient.status = WAITING
     patient.severity = patient.severity_arrival
@@ -108,10 +110,11 @@ def _change(hospital: Any, constants: Any, patients: Any, events: Any, groups: A
     patient = patients[number]
     severity = patient.severity
     if patient.patience_hours[severity] < patient.stage_hours[severity]:
-        decide(hospital, constants, patients, groups, number, LEFT, 0.0)
+        decide(hospital, constants, patients, events, groups, number, LEFT, 0.0)
     elif severity == CRITICAL:
-        decide(hospital, constants, patients, groups, number, DIED, 0.0)
+        decide(hospital, constants, patients, events, groups, number, DIED, 0.0)
     else:
+        drop_deadline(hospital, patients, events, number)
         dequeue(hospital, patients, number, queue_class(patient))
         patient.decay = decay_exponent(constants, patient, hospital.time)
         patient.severity += 1
@@ -208,27 +211,28 @@ def _pass_time(hospital: Any, constants: Any, groups: Any, until: float) -> None
 
 
 @njit
-def advance(hospital: Any, constants: Any, patients: Any, events: Any, groups: Any, changes: Any, limit: float) -> None:
+def advance(
+    hospital: Any, constants: Any, patients: Any, arrivals: Any, events: Any, groups: Any, changes: Any, limit: float
+) -> None:
     """Let time pass until the next event, ``limit`` or the horizon, whichever is first, and let the event happen."""
-    drop_stale_events(hospital, patients, events)
-    arrival = hospital.arrival_time
-    event = events[0].time if hospital.n_events > 0 else np.inf
+    arrival = arrivals[hospital.next_arrival]
+    discharge = events[DISCHARGES, 0].time if hospital.n_discharges > 0 else np.inf
+    deadline = events[DEADLINES, 0].time if hospital.n_deadlines > 0 else np.inf
     calendar = _calendar(hospital)
-    until = min(arrival, event, calendar, limit, constants.horizon)
+    until = min(arrival, discharge, deadline, calendar, limit, constants.horizon)
     _pass_time(hospital, constants, groups, until)
     if until >= constants.horizon:
         hospital.done = 1
     elif calendar <= until:
         _run_calendar(hospital, constants, changes)
-    elif event <= until:
-        number = events[0].patient
-        pop_event(hospital, events)
-        if patients[number].status == IN_BED:
-            _discharge(hospital, constants, patients, number)
+    elif min(discharge, deadline) <= until:
+        first = events[DISCHARGES, 0].patient
+        if discharge < deadline or (discharge == deadline and first < events[DEADLINES, 0].patient):
+            drop_discharge(hospital, events)
+            _discharge(hospital, constants, patients, first)
         else:
-            _change(hospital, constants, patients, events, groups, number)
+            _change(hospital, constants, patients, events, groups, events[DEADLINES, 0].patient)
     elif arrival <= until:
         _arrive(hospital, patients, events, groups)
-    while hospital.day_ago < hospital.next_arrival and hospital.day_ago_time < until - 24.0:
+    while hospital.day_ago < hospital.next_arrival and arrivals[hospital.day_ago] < until - 24.0:
         hospital.day_ago += 1
-        hospital.day_ago_time = arrival_of(hospital, patients, hospital.day_ago)

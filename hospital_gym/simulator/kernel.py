@@ -1,51 +1,52 @@
-"""The compiled entry points: begin an episode, take one decision, or let the triage rule play to the end.
+"""The compiled entry points: begin an episode, take one decision, or let the triage rule play to the end."""
 
-Compiled code is kept on disk. Numba notices a change only in the file of the function it has compiled, so a digest of all
-files of the simulator is part of what the entry points close over: a change in any of them compiles anew.
-"""
-
-import hashlib
 import math
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import njit
-from numba.core import event
 
 from hospital_gym.simulator.actions import apply, fill_mask, place_in_bed
+from hospital_gym.simulator.compiling import announced, source_digest
 from hospital_gym.simulator.dynamics import advance, capacity_change, decay_exponent
 from hospital_gym.simulator.layout import IN_BED, SHIFT_HOURS, WAIT
 from hospital_gym.simulator.observe import observe
-from hospital_gym.simulator.queues import arrival_of
 from hospital_gym.simulator.triage import triage_action
 
 
 @njit
 def _next_decision(
-    hospital: Any, c: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any
+    hospital: Any, c: Any, patients: Any, arrivals: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any
 ) -> None:
     """Let time pass until somebody waits for whom something can be done, or the horizon."""
     while hospital.done == 0 and not fill_mask(hospital, c, nurses, mask):
-        advance(hospital, c, patients, events, groups, changes, hospital.time + c.wait_limit)
+        advance(hospital, c, patients, arrivals, events, groups, changes, hospital.time + c.wait_limit)
 
 
 @njit
 def _carry_out(
-    hospital: Any, c: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any, action: int
+    hospital: Any,
+    c: Any,
+    patients: Any,
+    arrivals: Any,
+    events: Any,
+    groups: Any,
+    nurses: Any,
+    changes: Any,
+    mask: Any,
+    action: int,
 ) -> int:
     """One decision and what follows until the next; returns the group it concerned."""
     group, until = apply(hospital, c, patients, events, groups, mask, action)
     if action == WAIT:
-        advance(hospital, c, patients, events, groups, changes, until)
-    _next_decision(hospital, c, patients, events, groups, nurses, changes, mask)
+        advance(hospital, c, patients, arrivals, events, groups, changes, until)
+    _next_decision(hospital, c, patients, arrivals, events, groups, nurses, changes, mask)
     return group
 
 
 @njit
-def _open(hospital: Any, c: Any, patients: Any, events: Any, changes: Any) -> None:
+def _open(hospital: Any, c: Any, patients: Any, arrivals: Any, events: Any, changes: Any) -> None:
     """The state at the start of the simulation: those in beds at the start are in the patients' first rows."""
     hospital.time = hospital.recent_time = c.start
     hospital.n_patients = patients.shape[0]
@@ -64,25 +65,29 @@ def _open(hospital: Any, c: Any, patients: Any, events: Any, changes: Any) -> No
     if changes.shape[0] > 0:
         capacity_change(hospital, changes)
     for number in range(patients.shape[0]):
+        arrivals[number] = patients[number].arrival
+    arrivals[patients.shape[0]] = np.inf
+    for number in range(patients.shape[0]):
         if patients[number].status != IN_BED:
             break
         place_in_bed(hospital, c, patients, events, number)
         hospital.next_arrival += 1
     hospital.day_ago = hospital.next_arrival
-    hospital.arrival_time = hospital.day_ago_time = arrival_of(hospital, patients, hospital.next_arrival)
 
 
 @njit
-def _burn_in(h: Any, c: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any) -> None:
+def _burn_in(
+    h: Any, c: Any, patients: Any, arrivals: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any
+) -> None:
     """Triage decides until hour 0."""
     while h.time < 0.0:
         if fill_mask(h, c, nurses, mask):
             action = triage_action(h, c, mask)
             _, until = apply(h, c, patients, events, groups, mask, action)
             if action == WAIT:
-                advance(h, c, patients, events, groups, changes, min(0.0, until))
+                advance(h, c, patients, arrivals, events, groups, changes, min(0.0, until))
         else:
-            advance(h, c, patients, events, groups, changes, min(0.0, h.time + c.wait_limit))
+            advance(h, c, patients, arrivals, events, groups, changes, min(0.0, h.time + c.wait_limit))
 
 
 @njit
@@ -131,6 +136,7 @@ def _step(
     h: Any,
     c: Any,
     patients: Any,
+    arrivals: Any,
     events: Any,
     groups: Any,
     nurses: Any,
@@ -147,7 +153,7 @@ def _step(
     if invalid:
         action = triage_action(h, c, mask)
         h.invalid += 1
-    group = _carry_out(h, c, patients, events, groups, nurses, changes, mask, action)
+    group = _carry_out(h, c, patients, arrivals, events, groups, nurses, changes, mask, action)
     h.decisions += 1
     if h.done == 1:
         fill_mask(h, c, nurses, mask)
@@ -157,24 +163,26 @@ def _step(
     return group, invalid, h.time - before, reward
 
 
-def _source_digest() -> int:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return int.from_bytes(digest.digest()[:7], "big")
-
-
 def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
     @njit(cache=True)
     def begin(
-        hospitals: Any, constants: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any, out: Any
+        hospitals: Any,
+        constants: Any,
+        patients: Any,
+        arrivals: Any,
+        events: Any,
+        groups: Any,
+        nurses: Any,
+        changes: Any,
+        mask: Any,
+        out: Any,
     ) -> int:
         """Open the hospital, burn in under triage, and stop at the first decision."""
         h, c = hospitals[0], constants[0]
-        _open(h, c, patients, events, changes)
-        _burn_in(h, c, patients, events, groups, nurses, changes, mask)
+        _open(h, c, patients, arrivals, events, changes)
+        _burn_in(h, c, patients, arrivals, events, groups, nurses, changes, mask)
         _begin_control(h, c, patients, groups)
-        _next_decision(h, c, patients, events, groups, nurses, changes, mask)
+        _next_decision(h, c, patients, arrivals, events, groups, nurses, changes, mask)
         if h.done == 1:  # nothing to decide in the whole episode: the first step ends it
             h.done = 0
             fill_mask(h, c, nurses, mask)
@@ -186,6 +194,7 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         hospitals: Any,
         constants: Any,
         patients: Any,
+        arrivals: Any,
         events: Any,
         groups: Any,
         nurses: Any,
@@ -201,6 +210,7 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
             hospitals[0],
             constants[0],
             patients,
+            arrivals,
             events,
             groups,
             nurses,
@@ -218,6 +228,7 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
         hospitals: Any,
         constants: Any,
         patients: Any,
+        arrivals: Any,
         events: Any,
         groups: Any,
         nurses: Any,
@@ -255,6 +266,7 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
                 hospitals[i],
                 constants[0],
                 patients[i],
+                arrivals[i],
                 events[i],
                 groups[i],
                 nurses[i],
@@ -270,12 +282,20 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
 
     @njit(cache=True)
     def run_triage(
-        hospitals: Any, constants: Any, patients: Any, events: Any, groups: Any, nurses: Any, changes: Any, mask: Any
+        hospitals: Any,
+        constants: Any,
+        patients: Any,
+        arrivals: Any,
+        events: Any,
+        groups: Any,
+        nurses: Any,
+        changes: Any,
+        mask: Any,
     ) -> int:
         """Play on under triage until the horizon without leaving compiled code; returns the digest of the sources."""
         h, c = hospitals[0], constants[0]
         while h.done == 0:
-            _carry_out(h, c, patients, events, groups, nurses, changes, mask, triage_action(h, c, mask))
+            _carry_out(h, c, patients, arrivals, events, groups, nurses, changes, mask, triage_action(h, c, mask))
             h.decisions += 1
         _close(h, patients, groups)
         return digest
@@ -288,23 +308,4 @@ def _compile_entry_points(digest: int) -> tuple[Callable[..., Any], ...]:
     return begin, step, step_all, run_triage, triage_choice
 
 
-begin, step, step_all, run_triage, triage_choice = _compile_entry_points(_source_digest())
-
-
-class _Announcement(event.Listener):
-    """Says on stderr, once, that compilation has begun; code that is kept on disk is not compiled."""
-
-    def on_start(self, event: event.Event) -> None:
-        """Called before a function is compiled."""
-        if event.data["dispatcher"] in _ENTRY_POINTS and not self.made:
-            self.made = True
-            sys.stderr.write("hospital_gym: compiling the simulator; this takes some seconds, once after each installation\n")
-
-    def on_end(self, event: event.Event) -> None:
-        """Called when it is compiled."""
-
-    made = False
-
-
-_ENTRY_POINTS = (begin, step, step_all, run_triage, triage_choice)
-event.register("numba:compile", _Announcement())
+begin, step, step_all, run_triage, triage_choice = announced(*_compile_entry_points(source_digest()))

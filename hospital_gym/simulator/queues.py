@@ -1,8 +1,8 @@
-"""The event heap and the queues of those who wait, as compiled functions on the arrays of the kernel.
+"""The queues of those who wait, and the two heaps of events, as compiled functions on the arrays of the kernel.
 
 Queues are linked lists through the patients, one per class, in order of arrival. Patients are numbered in that order, so the
-head of a queue is the patient with the smallest number. An event counts only if it is its patient's ``next_change``: what
-was scheduled for a waiting patient stays in the heap after admission and is recognised as stale when it comes up.
+head of a queue is the patient with the smallest number. Everybody who waits or is in a bed has one event at most. Ties in
+time are resolved by the patients' order of arrival, so that the same happens on every machine.
 """
 
 from typing import Any
@@ -10,70 +10,101 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from hospital_gym.simulator.layout import IN_BED, WAITING
+from hospital_gym.simulator.layout import DEADLINES, DISCHARGES
 
 
 @njit
-def _before(events: Any, i: int, j: int) -> bool:
-    if events[i].time != events[j].time:
-        return events[i].time < events[j].time
-    return events[i].patient < events[j].patient  # ties in order of arrival: the same on every machine
+def _before(time: float, patient: int, event: Any) -> bool:
+    return time < event.time or (time == event.time and patient < event.patient)
 
 
 @njit
-def _swap(events: Any, i: int, j: int) -> None:
-    time, patient = events[i].time, events[i].patient
-    events[i].time, events[i].patient = events[j].time, events[j].patient
-    events[j].time, events[j].patient = time, patient
+def _earlier(event: Any, other: Any) -> bool:
+    return bool(_before(event.time, event.patient, other))
 
 
 @njit
-def push_event(hospital: Any, events: Any, time: float, patient: int) -> None:
-    """Add an event; the heap holds at most two a patient, for which ``events`` has room."""
-    i = hospital.n_events
-    events[i].time, events[i].patient = time, patient
-    hospital.n_events += 1
-    while i > 0:
-        parent = (i - 1) // 2
-        if not _before(events, i, parent):
-            break
-        _swap(events, i, parent)
-        i = parent
+def add_discharge(hospital: Any, events: Any, time: float, number: int) -> None:
+    """Note when a patient goes home."""
+    i = hospital.n_discharges
+    hospital.n_discharges += 1
+    while i > 0 and _before(time, number, events[DISCHARGES, (i - 1) // 2]):
+        above = events[DISCHARGES, (i - 1) // 2]
+        events[DISCHARGES, i].time, events[DISCHARGES, i].patient = above.time, above.patient
+        i = (i - 1) // 2
+    events[DISCHARGES, i].time, events[DISCHARGES, i].patient = time, number
 
 
 @njit
-def pop_event(hospital: Any, events: Any) -> None:
-    """Remove the earliest event."""
-    hospital.n_events -= 1
-    last = hospital.n_events
-    events[0].time, events[0].patient = events[last].time, events[last].patient
+def drop_discharge(hospital: Any, events: Any) -> None:
+    """Forget the earliest discharge."""
+    hospital.n_discharges -= 1
+    n = hospital.n_discharges
+    time, number = events[DISCHARGES, n].time, events[DISCHARGES, n].patient  # the last one looks for a place from the top
     i = 0
-    while True:
+    while 2 * i + 1 < n:
         child = 2 * i + 1
-        if child >= last:
-            break
-        if child + 1 < last and _before(events, child + 1, child):
+        if child + 1 < n and _before(
+            events[DISCHARGES, child + 1].time, events[DISCHARGES, child + 1].patient, events[DISCHARGES, child]
+        ):
             child += 1
-        if not _before(events, child, i):
+        below = events[DISCHARGES, child]
+        if _before(time, number, below):
             break
-        _swap(events, child, i)
+        events[DISCHARGES, i].time, events[DISCHARGES, i].patient = below.time, below.patient
         i = child
+    events[DISCHARGES, i].time, events[DISCHARGES, i].patient = time, number
 
 
 @njit
-def drop_stale_events(hospital: Any, patients: Any, events: Any) -> None:
-    """Remove events from the top that their patients outran."""
-    while hospital.n_events > 0:
-        patient = patients[events[0].patient]
-        if patient.next_change == events[0].time and (patient.status == IN_BED or patient.status == WAITING):
+def _put_deadline(patients: Any, events: Any, i: int, time: float, number: int) -> None:
+    events[DEADLINES, i].time, events[DEADLINES, i].patient = time, number
+    patients[number].deadline = i
+
+
+@njit
+def _raise_deadline(patients: Any, events: Any, i: int, time: float, number: int) -> None:
+    """Put an event at place ``i`` of the heap of deadlines, or above as far as it is earlier."""
+    while i > 0 and _before(time, number, events[DEADLINES, (i - 1) // 2]):
+        above = events[DEADLINES, (i - 1) // 2]
+        _put_deadline(patients, events, i, above.time, above.patient)
+        i = (i - 1) // 2
+    _put_deadline(patients, events, i, time, number)
+
+
+@njit
+def add_deadline(hospital: Any, patients: Any, events: Any, time: float, number: int) -> None:
+    """Note when a waiting patient worsens, leaves or dies, if ever."""
+    if time == np.inf:
+        patients[number].deadline = -1
+        return
+    hospital.n_deadlines += 1
+    _raise_deadline(patients, events, hospital.n_deadlines - 1, time, number)
+
+
+@njit
+def drop_deadline(hospital: Any, patients: Any, events: Any, number: int) -> None:
+    """Forget the deadline of a patient, if there is one."""
+    i = patients[number].deadline
+    if i < 0:
+        return
+    hospital.n_deadlines -= 1
+    n = hospital.n_deadlines
+    if i == n:
+        return
+    time, last = events[DEADLINES, n].time, events[DEADLINES, n].patient  # the last one takes the place, or one near it
+    while 2 * i + 1 < n:
+        child = 2 * i + 1
+        if child + 1 < n and _before(
+            events[DEADLINES, child + 1].time, events[DEADLINES, child + 1].patient, events[DEADLINES, child]
+        ):
+            child += 1
+        below = events[DEADLINES, child]
+        if _before(time, last, below):
             break
-        pop_event(hospital, events)
-
-
-@njit
-def arrival_of(hospital: Any, patients: Any, number: int) -> float:
-    """When a patient arrives; infinite after the last one."""
-    return float(patients[number].arrival) if number < hospital.n_patients else np.inf
+        _put_deadline(patients, events, i, below.time, below.patient)
+        i = child
+    _raise_deadline(patients, events, i, time, last)
 
 
 @njit

@@ -1,43 +1,31 @@
 """One hospital: the compiled kernel with its arrays, and the patient records at the end."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba.core import config
 
 from hospital_gym.arrival_files import ArrivalFile
 from hospital_gym.groups import Grouping
 from hospital_gym.observation import ObservationLayout
-from hospital_gym.records import OUTCOMES, RECORD_DTYPE, RESOURCES
+from hospital_gym.records import RECORD_DTYPE, RESOURCES
 from hospital_gym.scenarios import Scenario
 from hospital_gym.simulator import kernel
 from hospital_gym.simulator.draws import Draws, count_windows, draw_episode
 from hospital_gym.simulator.layout import (
-    DIED,
-    DISCHARGED,
     EVENT,
     GROUP,
     HOSPITAL,
-    IN_BED,
-    LEFT,
     N_ACTIONS,
     NURSES,
     SHIFT_HOURS,
-    TRANSFERRED,
-    WAITING,
     build_constants,
+    for_kernel,
     roster_start,
 )
-
-
-def for_kernel(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Compiled code reads plain structured arrays (dispatch is ten times faster); uncompiled it needs fields as attributes."""
-    return array.view(np.recarray) if config.DISABLE_JIT and array.dtype.names else array  # type: ignore[attr-defined]
-
-
-_OUTCOME = {name: number for number, name in enumerate(OUTCOMES)}
+from hospital_gym.simulator.recording import count_records, write_records
 
 
 class Snapshot(NamedTuple):
@@ -111,16 +99,18 @@ class Simulator:
         hospital["next_maintenance"] = draws.first_maintenance
         groups = np.zeros(len(self.grouping.names), dtype=GROUP)
         groups["demand_share"] = self.grouping.demand_share
-        self._hold(hospital, draws.patients, np.zeros(2 * len(draws.patients) + 1, dtype=EVENT), groups, draws.nurses)
+        n = len(draws.patients)
+        self._hold(hospital, draws.patients, np.empty(n + 1), np.empty((2, n), dtype=EVENT), groups, draws.nurses)
         kernel.begin(*self._arguments, self.observation)
 
     def _hold(self, *state: npt.NDArray[Any]) -> None:
         """Take over the arrays that make up the state of an episode."""
-        self._hospital, self._patients, self._events, self._groups, self._nurses = (for_kernel(a) for a in state)
+        self._hospital, self._patients, self._arrivals, self._events, self._groups, self._nurses = map(for_kernel, state)
         self._arguments = (
             self._hospital,
             self.constants,
             self._patients,
+            self._arrivals,
             self._events,
             self._groups,
             self._nurses,
@@ -187,11 +177,11 @@ class Simulator:
         Beds: occupied and open, surge beds included. Nurses: needed by those in beds and present, with overtime crews and
         those of surge blocks; need exceeds presence where absence left too few. Equipment: held and not in maintenance.
         """
-        used, available = self.state.used_hours, np.array(self.state.open_hours)
-        begins = roster_start(-self.scenario.burn_in_hours) + SHIFT_HOURS * np.arange(len(self._nurses))
-        on_duty = np.clip(np.minimum(begins + SHIFT_HOURS, self.time) - np.maximum(begins, 0.0), 0.0, None)
-        available[NURSES] += on_duty @ self._nurses.sum(axis=1)
-        return {name: (float(u), float(a)) for name, u, a in zip(RESOURCES, used, available, strict=True)}
+        hospital = self._hospital[0]
+        used, available = hospital["used_hours"].tolist(), hospital["open_hours"].tolist()
+        on_duty = _shift_hours(-self.scenario.burn_in_hours, len(self._nurses), self.time)
+        available[NURSES] += float(on_duty @ self._nurses.sum(axis=1))
+        return dict(zip(RESOURCES, zip(used, available, strict=True), strict=True))
 
     def snapshot(self) -> Snapshot:
         """The full state, to be restored later, in this simulator or in another one of the same scenario.
@@ -201,8 +191,8 @@ class Simulator:
         if self.episode < 0:
             raise RuntimeError("snapshot() needs an episode: call reset() first")
         outputs = (self.observation, self.group_rewards, self.group_exposure)
-        moving = (self._hospital, self._patients, self._events, self._groups, self._nurses, self.mask, *outputs)
-        state = tuple(np.array(a) for a in moving)
+        held = (self._hospital, self._patients, self._arrivals, self._events, self._groups, self._nurses)
+        state = tuple(np.array(a) for a in (*held, self.mask, *outputs))
         return Snapshot(self.scenario, self.grouping.names, self.seed, self.episode, state)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -224,41 +214,19 @@ class Simulator:
 
     def records(self) -> npt.NDArray[np.void]:
         """One :data:`~hospital_gym.records.RECORD_DTYPE` row per patient whose fate was not decided before control began."""
-        patients = np.asarray(self._patients[: int(self._hospital["next_arrival"][0])])
-        decided = patients["decided"]
-        initial = (patients["status"] == IN_BED) & np.isnan(decided) | (patients["status"] == DISCHARGED) & np.isnan(decided)
-        ids = np.cumsum(~initial) - 1
-        kept = ~initial & ~(decided < 0.0)
-        p, out = patients[kept], np.zeros(int(kept.sum()), dtype=RECORD_DTYPE)
-        for name in ("arrival", "age", "age_band", "sex", "quintile", "group", "severity_arrival", "bed", "demand", "benefit"):
-            out[name] = p[name]
-        out["episode"], out["patient_id"] = self.episode, ids[kept]
-        out["severity_decision"] = p["severity"]
-        out["target_wait"] = np.asarray(self.scenario.target_wait)[p["severity_arrival"]]
-        transfer = np.where(p["status"] == TRANSFERRED, self.scenario.transfer_hours, 0.0)
-        out["wait"] = np.where(np.isnan(p["decided"]), self.time, p["decided"]) - p["arrival"] + transfer
-        queue = 3 * p["age_band"] + p["severity"]
-        in_bed = p["bed"] >= 0
-        out["matched"] = in_bed & (p["bed"] == self.constants["matched"][0][queue])
-        out["service_time"] = np.where(in_bed, p["stay"], np.nan)
-        out["outcome"] = _outcome(p)
-        window_end = self.scenario.horizon_hours - self.scenario.counted_tail
-        out["counted"] = (p["arrival"] >= self.scenario.counted_from) & (p["arrival"] < window_end)
+        count, _ = count_records(self._hospital, self._patients)
+        out = np.empty(count, dtype=RECORD_DTYPE)
+        write_records(self._hospital, self.constants, self._patients, self.episode, for_kernel(out))
         return out
 
 
-def _outcome(patients: npt.NDArray[np.void]) -> npt.NDArray[np.int8]:
-    """Index into OUTCOMES of each patient."""
-    status = patients["status"]
-    treated = np.where(
-        patients["success_draw"] < patients["success_chance"], _OUTCOME["treated-success"], _OUTCOME["treated-failure"]
-    )
-    cases = [
-        (DISCHARGED, treated),
-        (IN_BED, _OUTCOME["in-treatment"]),
-        (LEFT, _OUTCOME["left"]),
-        (DIED, _OUTCOME["died-waiting"]),
-        (TRANSFERRED, _OUTCOME["transferred"]),
-        (WAITING, _OUTCOME["still-waiting"]),
-    ]
-    return np.select([status == s for s, _ in cases], [np.asarray(value) for _, value in cases]).astype(np.int8)
+@lru_cache(maxsize=32)
+def _shift_hours(start: float, n_shifts: int, time: float) -> npt.NDArray[np.float64]:
+    """How many hours of each shift lie between hour 0 and ``time``; not to be written to.
+
+    :param start: hour at which the simulation starts
+    """
+    begins = roster_start(start) + SHIFT_HOURS * np.arange(n_shifts)
+    hours = np.clip(np.minimum(begins + SHIFT_HOURS, time) - np.maximum(begins, 0.0), 0.0, None)
+    hours.flags.writeable = False
+    return hours

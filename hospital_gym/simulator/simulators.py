@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hospital_gym.simulator import kernel
-from hospital_gym.simulator.layout import EVENT, GROUP, HOSPITAL, N_ACTIONS, PATIENT
-from hospital_gym.simulator.simulator import Simulator, for_kernel
+from hospital_gym.simulator.layout import EVENT, GROUP, HOSPITAL, N_ACTIONS, PATIENT, for_kernel
+from hospital_gym.simulator.simulator import Simulator
 
 _SPARE_ROOM: Final = 1.1
 """Episodes differ in their number of patients: when one needs more room, all hospitals get a tenth more than it needs."""
@@ -36,7 +36,7 @@ class _Place(Simulator):
 
     def move(self) -> None:
         """Find the rows again after the arrays of patients and events were replaced."""
-        super()._hold(*self._simulators.rows(self._row, len(self._patients), len(self._events)))
+        super()._hold(*self._simulators.rows(self._row, len(self._patients)))
 
 
 class Simulators:
@@ -68,7 +68,8 @@ class Simulators:
         self._hospitals = for_kernel(np.zeros(number, dtype=HOSPITAL))
         self._hospitals["done"] = 1  # none has begun an episode
         self._patients = for_kernel(np.zeros((number, 0), dtype=PATIENT))
-        self._events = for_kernel(np.zeros((number, 0), dtype=EVENT))
+        self._arrivals = np.zeros((number, 0))
+        self._events = for_kernel(np.zeros((number, 2, 0), dtype=EVENT))
         self._groups = for_kernel(np.zeros((number, n_groups), dtype=GROUP))
         self._nurses = np.zeros((number, 0, 3), dtype=np.int64)
         self.each = [_Place(like, self, row) for row in range(number)]
@@ -88,6 +89,7 @@ class Simulators:
             self._hospitals,
             self._constants,
             self._patients,
+            self._arrivals,
             self._events,
             self._groups,
             self._nurses,
@@ -129,7 +131,16 @@ class Simulators:
     @property
     def nbytes(self) -> int:
         """Memory that all hospitals take, in bytes."""
-        arrays = (self._hospitals, self._patients, self._events, self._groups, self._nurses, self.masks, self.observations)
+        arrays = (
+            self._hospitals,
+            self._patients,
+            self._arrivals,
+            self._events,
+            self._groups,
+            self._nurses,
+            self.masks,
+            self.observations,
+        )
         return sum(array.nbytes for array in arrays)
 
     def close(self) -> None:
@@ -141,36 +152,50 @@ class Simulators:
         """Copy the state of one hospital into its rows.
 
         :param row: which hospital
-        :param state: its record, patients, events, groups and nurses
+        :param state: its record, patients, arrivals, events, groups and nurses
         :return: the rows
         """
-        hospital, patients, events, groups, nurses = state
+        hospital, patients, arrivals, events, groups, nurses = state
         if nurses.shape != self._nurses.shape[1:]:  # the first episode: all have the same number of shifts
             self._nurses = np.zeros((len(self.each), *nurses.shape), dtype=np.int64)
-        if patients.shape[0] > self._patients.shape[1]:
-            self._make_room(int(_SPARE_ROOM * patients.shape[0]))
-        rows = self.rows(row, len(patients), len(events))
-        for held, given in zip(rows, (hospital, patients, events, groups, nurses), strict=True):
-            held.view(f"V{held.itemsize}")[:] = given.view(f"V{given.itemsize}")  # field by field it is twenty times slower
+        if len(patients) > self._patients.shape[1]:
+            self._make_room(int(_SPARE_ROOM * len(patients)))
+        rows = self.rows(row, len(patients))
+        for held, given in zip(rows, (hospital, patients, arrivals, None, groups, nurses), strict=True):
+            if given is not None:
+                _raw(held)[:] = _raw(given)
+        n_events = int(max(hospital["n_discharges"][0], hospital["n_deadlines"][0]))
+        _raw(rows[3])[:, :n_events] = _raw(events)[:, :n_events]
         return rows
 
-    def rows(self, row: int, n_patients: int, n_events: int) -> tuple[npt.NDArray[Any], ...]:
+    def rows(self, row: int, n_patients: int) -> tuple[npt.NDArray[Any], ...]:
         """The arrays of one hospital, as views of those of all."""
         return (
             self._hospitals[row : row + 1],
             self._patients[row, :n_patients],
-            self._events[row, :n_events],
+            self._arrivals[row, : n_patients + 1],
+            self._events[row],
             self._groups[row],
             self._nurses[row],
         )
 
     def _make_room(self, n_patients: int) -> None:
         """Let every hospital have room for so many patients and their events."""
-        for name, dtype, room in (("_patients", PATIENT, n_patients), ("_events", EVENT, 2 * n_patients + 1)):
+        n = len(self.each)
+        larger = {
+            "_patients": np.zeros((n, n_patients), dtype=PATIENT),
+            "_arrivals": np.zeros((n, n_patients + 1)),
+            "_events": np.zeros((n, 2, n_patients), dtype=EVENT),
+        }
+        for name, new in larger.items():
             old = getattr(self, name)
-            new = for_kernel(np.zeros((len(old), room), dtype=dtype))
-            new.view(f"V{dtype.itemsize}")[:, : old.shape[1]] = old.view(f"V{dtype.itemsize}")
-            setattr(self, name, new)
+            _raw(new)[..., : old.shape[-1]] = _raw(old)
+            setattr(self, name, for_kernel(new))
         for place, hospital in zip(self.each, self._hospitals, strict=True):
             if hospital["n_patients"] > 0:
                 place.move()
+
+
+def _raw(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same without fields: copying field by field is twenty times slower."""
+    return array.view(f"V{array.itemsize}")
