@@ -205,6 +205,16 @@ def test_what_cannot_be_used_is_said_in_one_line(
     assert re.search(message, error) and error.count("\n") == 1 and "secret" not in error
 
 
+def test_cases_are_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["-params", "n_cases:16", "answers:4", "batch_size:32", "n_epochs:1", "policy_kwargs:dict(net_arch=[8])"]
+    table = "Diagnosis-BreastCancer-v0"
+    assert train(tmp_path, "fair_grpo", table, 128, "--eval-freq", "-1", *few) == 0
+    assert zoo(tmp_path, "enjoy", "--algo", "fair_grpo", "--env", table, "-f", "logs", "--no-render", "-n", "5") == 0
+    assert "Mean episode length: 1.00 +/- 0.00" in capsys.readouterr().out
+    assert train(tmp_path, "fair_grpo", table, 128, "-optimize") == 2
+    assert "expected another algorithm, or sb3-grpo diagnose --tune" in capsys.readouterr().err
+
+
 def test_without_rl_zoo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["train"]) == 2

@@ -20,8 +20,9 @@ from sb3_grpo.cli.diagnose_job import DiagnoseJob
 from sb3_grpo.cli.diagnose_table import add_table_options, read_benchmark_table, read_case_table
 from sb3_grpo.cli.evaluation import make_console
 from sb3_grpo.cli.options import UsageError, make_folder, whole_number
-from sb3_grpo.cli.output import command_line, versions, write_json, write_text
+from sb3_grpo.cli.output import command_line
 from sb3_grpo.cli.workers import Interrupted, Workers
+from sb3_grpo.common.files import versions, write_json, write_text
 from sb3_grpo.diagnosis.benchmark import BENCHMARKS, REFERENCE, SUBJECTS
 from sb3_grpo.diagnosis.cross_validation import FoldTask, collect, plan, saved_answers
 from sb3_grpo.diagnosis.dynamics import curve_plan

@@ -6,7 +6,8 @@ from typing import cast
 
 from hospital_gym.clinical.case_table import CaseTable
 from sb3_grpo.cli.evaluation import make_console
-from sb3_grpo.cli.output import command_line, versions, write_json, write_text
+from sb3_grpo.cli.output import command_line
+from sb3_grpo.common.files import versions, write_json, write_text
 from sb3_grpo.diagnosis.cross_validation import FoldTask, saved_answers
 from sb3_grpo.diagnosis.dynamics import SHOWN, Curve, CurveTask, draw, early_point, make_curve, save
 from sb3_grpo.fairness.classification import METRICS, Attribute

@@ -4,6 +4,7 @@ from typing import Any, Final, NamedTuple
 
 from stable_baselines3 import PPO
 
+from sb3_grpo.fair_grpo import FairGRPO
 from sb3_grpo.group_robust_ppo import GroupRobustPPO, GroupRobustRecurrentPPO
 from sb3_grpo.zoo.masks import ZooGroupRobustMaskablePPO, ZooMaskablePPO
 
@@ -13,17 +14,20 @@ class Algorithm(NamedTuple):
     :param model: its class
     :param is_robust: whether it has a trade-off ``lam``, and discounts on elapsed time where the environment says so
     :param needs_masks: whether its ``predict`` wants to be told which actions are valid
+    :param of_cases: whether it compares answers to cases, and makes the environments that it needs by itself
     """
 
     model: type[Any]
     is_robust: bool = False
     needs_masks: bool = False
+    of_cases: bool = False
 
 
 ALGORITHMS: Final[dict[str, Algorithm]] = {
     "group_robust_ppo": Algorithm(GroupRobustPPO, is_robust=True),
     "group_robust_maskable_ppo": Algorithm(ZooGroupRobustMaskablePPO, is_robust=True, needs_masks=True),
     "group_robust_recurrent_ppo": Algorithm(GroupRobustRecurrentPPO, is_robust=True),
+    "fair_grpo": Algorithm(FairGRPO, of_cases=True),
     "ppo": Algorithm(PPO),
     "maskable_ppo": Algorithm(ZooMaskablePPO, needs_masks=True),
 }

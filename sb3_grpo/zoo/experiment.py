@@ -45,14 +45,20 @@ class GroupExperiment(ExperimentManager):
     :param env_id: id of the environment
     :param goal: what a search in a hospital makes large
     :param command: the command that runs, to be kept with a search
+    :raises UsageError: if a search is wanted for an algorithm that has none
     """
 
     def __init__(self, *args: Any, goal: Goal, command: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.goal, self.command = goal, command
         self.algorithm: Algorithm | None = ALGORITHMS.get(self.algo)
+        if self.optimize_hyperparameters and self.algorithm is not None and self.algorithm.of_cases:
+            raise UsageError(
+                f"--algo: got {self.algo!r} with -optimize, which evaluates by steps of single environments; expected another "
+                "algorithm, or sb3-grpo diagnose --tune"
+            )
         self.env_id: str = self.env_name.gym_id
-        self.is_hospital = "hospital_gym." in self.entry_point(self.env_id)
+        self.is_hospital = "hospital_gym.hospital_env:" in self.entry_point(self.env_id)
         self._made: list[VecEnv] = []
         self._floor: float | None = None
         self._settings: dict[str, Any] = {}
