@@ -95,7 +95,8 @@ class GroupExperiment(ExperimentManager):
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
         """See the parent. Hospitals are stepped in one compiled call unless something needs them one by one."""
-        no_log = no_log or self.optimize_hyperparameters
+        replaced = self.algorithm is not None and self.algorithm.of_cases  # by the algorithm's own: nothing to log
+        no_log = no_log or self.optimize_hyperparameters or replaced
         single = self.env_wrapper is not None or not set(self.monitor_kwargs) <= {"info_keywords"}
         if not self.is_hospital or single or self.vec_env_class is not DummyVecEnv:
             return super().create_envs(n_envs, eval_env, no_log)
