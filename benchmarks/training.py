@@ -2,6 +2,7 @@
 
     taskset -c 0 python -m benchmarks.training --markdown docs/results/benchmark-training.md
     taskset -c 0 python -m benchmarks.training --groups --markdown docs/results/benchmark-groups.md
+    taskset -c 0 python -m benchmarks.training --profile --markdown docs/results/benchmark-profile.md
     python -m benchmarks.training --cores 2 --markdown docs/results/benchmark-training-2.md
 
 End to end: acting, simulating, buffers, update. Every contestant has the same hyperparameters and seed, trains a few rollouts
@@ -9,8 +10,10 @@ untimed, so that all is compiled and allocated, and is then measured several tim
 """
 
 import argparse
+import cProfile
 import itertools
 import os
+import pstats
 import subprocess
 import sys
 import time
@@ -248,6 +251,42 @@ def work(name: str, index: int) -> None:
     os._exit(0)
 
 
+#: Parts of a training, indented under what they are a part of: file and name of a function, or names of what torch does
+PARTS: Final[dict[str, tuple[str, ...]]] = {
+    "rollout": ("group_algorithm.py", "collect_rollouts"),
+    "— acting": ("lean_networks.py", "act"),
+    "— hospitals, observations, infos": ("vec_env.py", "step_wait"),
+    "— reading groups from infos": ("group_algorithm.py", "_update_info_buffer"),
+    "update": ("fast_update.py", "fast_update"),
+    "— loss and its gradient": ("fast_update.py", "loss_gradient"),
+    "— Adam": ("loop_savings.py", "step"),
+    "— order, standardisation": ("fast_update.py", "_epoch"),
+    "matrix products of both": ("addmm", "mm"),
+}
+
+
+def profiled() -> Measured:
+    """Where the time of GroupRobustPPO goes, by Python's profiler, which makes short calls seem longer than they are."""
+    shares: list[list[str]] = []
+    for size in SIZES:
+        model = ours(size).learn(size.steps)
+        profile = cProfile.Profile(time.process_time)
+        profile.runcall(model.learn, 3 * size.steps, reset_num_timesteps=False)
+        calls: Any = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+        whole = max(cumulative for _, _, _, cumulative, _ in calls.values())
+        shares.append([f"{seconds_of(calls, *where) / whole:.0%}" for where in PARTS.values()])
+    rows = [(name, *each) for name, each in zip(PARTS, zip(*shares, strict=True), strict=True)]
+    return Measured(("part of the time", *map(str, SIZES)), rows)
+
+
+def seconds_of(calls: Any, *where: str) -> float:
+    """Seconds in a function and in what it calls; of torch's own functions, named without a file, together."""
+    if where[0].endswith(".py"):
+        found = [times[3] for (file, _, name), times in calls.items() if (Path(file).name, name) == where]
+        return max(found, default=0.0)
+    return sum(times[2] for (_, _, name), times in calls.items() if any(f"torch.{word}>" in name for word in where))
+
+
 def note(repetitions: int, on_one_core: bool) -> str:
     """What the tables mean."""
     peers = "SB3 and SBX train in a DummyVecEnv of HospitalEnv, GroupRobustPPO in sb3_grpo.make_vec_env; SBX without masks."
@@ -267,6 +306,7 @@ def main() -> int:
         "--cores", type=int, choices=(1, 2), default=1, help="1: seconds of a core; 2: the clock's (%(default)s)"
     )
     parser.add_argument("--groups", action="store_true", help="measure what groups cost instead")
+    parser.add_argument("--profile", action="store_true", help="say where the time of GroupRobustPPO goes instead")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
@@ -276,11 +316,15 @@ def main() -> int:
         th.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
         work(options.worker, options.size)
     th.set_num_threads(1)
-    if options.groups:
+    if options.profile:
+        table = profiled()
+    elif options.groups:
         table = machinery(options.repetitions)
     else:
         table = (one_core if options.cores == 1 else two_cores)(options.repetitions)
     said = note(options.repetitions, options.cores == 1)
+    if options.profile:
+        said = f"{ENV}, one thread."
     if options.groups:
         said += " A hospital's observation holds the benefit rate of each of its groups: 90 groups widen it, merged or not."
     text = f"{said}\n\n{machine(load, f'PyTorch {th.__version__}')}"

@@ -85,7 +85,7 @@ class LeanNetwork:
             th.mm(gradient.t(), inputs, out=layer.weight.grad)
             th.sum(gradient, 0, out=layer.bias.grad)
             if place:
-                gradient = self.activation.backward(gradient @ layer.weight, inputs)
+                gradient = self.activation.backward(th.mm(gradient, layer.weight), inputs)
 
 
 class LeanPolicy:
