@@ -19,7 +19,8 @@ CONTINUOUS = ("CrossQ", "DDPG", "SAC", "TD3", "TQC")
 
 
 def make(name: str) -> BaseAlgorithm:
-    env: Any = SharedEnv() if name.startswith("Group") else "Pendulum-v1" if name in CONTINUOUS else "CartPole-v1"
+    of_cases = "Diagnosis-BreastCancer-v0" if name == "FairGRPO" else "CartPole-v1"
+    env: Any = SharedEnv() if name.startswith("Group") else "Pendulum-v1" if name in CONTINUOUS else of_cases
     policy = "MlpLstmPolicy" if "Recurrent" in name else "MlpPolicy"
     algorithm: Any = known_algorithms()[name]
     arguments = {"seed": 0, "device": "cpu", "buffer_size": 10, "policy_kwargs": {"net_arch": [8]}}

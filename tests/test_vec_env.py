@@ -336,7 +336,7 @@ def test_the_demo_trains_the_same_model(tmp_path: Path, monkeypatch: pytest.Monk
             report=lambda done: None, stopped=lambda: False
         )
         models.append(GroupRobustPPO.load(path))
-        monkeypatch.setattr("sb3_grpo.cli.jobs.make_vec_env", env_util.make_vec_env)
+        monkeypatch.setattr("sb3_grpo.training.make_vec_env", env_util.make_vec_env)
     for one, other in zip(models[0].policy.parameters(), models[1].policy.parameters(), strict=True):
         assert th.equal(one, other)
     weights = [model.group_weights() for model in models]
