@@ -10,6 +10,7 @@ import hospital_gym  # noqa: F401  (registers the environments)
 from sb3_grpo.common.group_assignment import GroupAssignment
 from sb3_grpo.common.vec_env import from_vector_env, make_vec_env
 from sb3_grpo.fair_grpo import FairGRPO
+from sb3_grpo.group_relative_ppo import GroupRelativePPO
 from sb3_grpo.group_robust_ppo import GroupRobustMaskablePPO, GroupRobustPPO, GroupRobustRecurrentPPO
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __version__ = Path(__file__).with_name("version.txt").read_text(encoding="utf-8"
 __all__ = [
     "FairGRPO",
     "GroupAssignment",
+    "GroupRelativePPO",
     "GroupRobustMaskablePPO",
     "GroupRobustPPO",
     "GroupRobustRecurrentPPO",

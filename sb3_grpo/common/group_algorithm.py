@@ -150,6 +150,11 @@ class GroupRobustMixin(DataParallelMixin, FastUpdateMixin, StepLocalsMixin):
     def _elapsed_discount(self) -> bool:
         return self.adopted_discount_time is not None and self.adopted_discount_time is not False
 
+    @property
+    def _ids_required(self) -> bool:
+        """Whether training cannot do without ``group_id``."""
+        return self.latent_groups is None and not is_always_zero(self.lam_schedule)
+
     def _read_env(self, env: VecEnv | None, restored: bool) -> EnvFacts:
         """
         :param env: Environments
@@ -259,8 +264,7 @@ class GroupRobustMixin(DataParallelMixin, FastUpdateMixin, StepLocalsMixin):
             step = GroupStep(None, None, None, None)
         else:
             n_groups = None if self.group_names is None else len(self.group_names)
-            ids_required = self.latent_groups is None and not is_always_zero(self.lam_schedule)
-            step = read_group_infos(infos, n_groups, ids_required, self._elapsed_discount)
+            step = read_group_infos(infos, n_groups, self._ids_required, self._elapsed_discount)
         if step.ids is not None or step.rewards is not None or self.latent_groups is not None:
             check_rewards(raw_rewards)
         if step.rewards is not None:
@@ -328,8 +332,7 @@ class GroupRobustMixin(DataParallelMixin, FastUpdateMixin, StepLocalsMixin):
 
     def _warn_without_exposure(self) -> None:
         """Without exposure no group has a performance, and all weigh 1: training would be the parent's without a word."""
-        expected = self.latent_groups is None and not is_always_zero(self.lam_schedule)
-        if expected and self.rollout_buffer.dones.any():
+        if self._ids_required and self.rollout_buffer.dones.any():
             warnings.warn(
                 "Episodes have ended, but no group was exposed to anything: every weight stays 1, whatever `lam` is. A step "
                 "needs info['group_id'] >= 0 if it concerns a group, and info['group_exposure'] > 0 where the fate of a unit "
@@ -355,34 +358,44 @@ class GroupRobustMixin(DataParallelMixin, FastUpdateMixin, StepLocalsMixin):
         shares = group_performance.exposure_shares(self.group_state["performance"])
         return combination_weights(self.group_state["coefficients"], shares, self.current_lam(), self.max_weight)
 
-    def train(self) -> None:
-        """See the parent. It consumes advantages that are weighted by group."""
+    def _shape_advantages(self) -> np.ndarray | None:
+        """
+        Put the advantages that training is to consume into the buffer. What an algorithm does with groups, it does here.
+
+        :return: Weight of each sample, (T, N); None: all weigh 1
+        """
         weights, buffer = self.group_weights(), self.rollout_buffer
-        sample_weights = None
         if self.group_critic and weights is not None:
             buffer.combine_groups(weights)
         elif weights is not None and self.current_lam() != 0:
             # A step that concerned no group (id -1) indexes the last weight
-            sample_weights = np.append(weights, 1.0)[buffer.group_ids]
+            return np.append(weights, 1.0)[buffer.group_ids]
+        return None
+
+    def train(self) -> None:
+        """See the parent. It consumes advantages that are shaped by group."""
+        sample_weights, normalize = self._shape_advantages(), self.normalize_advantage
         # The buffer standardises, in the same way for every parent
-        normalize = self.normalize_advantage
-        buffer.weight_samples(sample_weights, normalize)
+        self.rollout_buffer.weight_samples(sample_weights, normalize)
         self.normalize_advantage = False
         try:
             super().train()
         finally:
             self.normalize_advantage = normalize
 
-    def dump_logs(self, iteration: int = 0) -> None:
-        """See the parent. Adds ``group/...``, of the rollout that the same dump describes."""
+    def _group_log(self) -> dict[str, float]:
+        """What to log about groups, by key."""
+        log: dict[str, float] = {}
         weights = self.group_weights()
         if self.group_state is not None and weights is not None:
             performance = self.group_state["performance"]
             reference = np.max(self.group_state["highest"] if self._baseline is None else self._baseline)
             log = group_log(performance, weights, self.current_lam(), float(reference), self.group_names)
-            for key, value in {**log, **self._objective.log(self.group_state["objective"])}.items():
-                self.logger.record(key, value)
-        if self.latent_groups is not None:
-            for key, value in self.latent_groups.log().items():
-                self.logger.record(key, value)
+            log |= self._objective.log(self.group_state["objective"])
+        return log if self.latent_groups is None else {**log, **self.latent_groups.log()}
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """See the parent. Adds ``group/...``, of the rollout that the same dump describes."""
+        for key, value in self._group_log().items():
+            self.logger.record(key, value)
         super().dump_logs(iteration)

@@ -172,8 +172,21 @@ class GroupBufferMixin(RolloutBuffer):
 
         :param weights: Weight of each group, (G,)
         """
-        combined = combine_advantages(self.group_advantages, weights)
-        self.advantages = self.swap_and_flatten(combined) if self.generator_ready else combined
+        self.set_advantages(combine_advantages(self.group_advantages, weights))
+
+    def set_advantages(self, advantages: np.ndarray) -> None:
+        """
+        :param advantages: The advantages to train with, (T, N)
+        """
+        self.advantages = self.swap_and_flatten(advantages) if self.generator_ready else advantages
+
+    def by_step(self, values: np.ndarray) -> np.ndarray:
+        """
+        :param values: A column of the buffer with one number for each step, such as ``advantages``
+        :return: The same, (T, N), also where somebody has drawn a minibatch, which joins the axes of steps and environments
+        """
+        shape = (self.buffer_size, self.n_envs)
+        return values if values.shape == shape and not self.generator_ready else values.reshape(shape[::-1]).T
 
     def weight_samples(self, weights: np.ndarray | None, normalize: bool = False) -> None:
         """
