@@ -1,4 +1,4 @@
-"""What makes SB3's PPO weigh the advantage of a group beside that of the individual. Rollouts and ``train()`` are PPO's own."""
+"""What makes SB3's PPO weigh the advantage of a group beside that of the individual. Loops are PPO's own."""
 
 import warnings
 from collections.abc import Sequence
@@ -241,8 +241,8 @@ class GroupRelativeMixin(GroupRobustMixin):
             if self.kl_alarmed and not alarmed:
                 warnings.warn(
                     f"The policies of groups {names[first]!r} and {names[second]!r} have diverged: KL {worst:.3g} nats on "
-                    f"average over states, above kl_alarm={self.kl_alarm}. In the same situation they are treated differently: "
-                    "look whether that is wanted, or raise group_kl",
+                    f"average over states, above kl_alarm={self.kl_alarm}. In the same situation they are treated "
+                    "differently: look whether that is wanted, or raise group_kl",
                     stacklevel=2,
                 )
         return {"group/kl_worst": worst, **log}
