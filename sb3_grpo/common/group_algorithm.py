@@ -359,7 +359,7 @@ class GroupRobustMixin(DataParallelMixin, FastUpdateMixin, StepLocalsMixin):
         return combination_weights(self.group_state["coefficients"], shares, self.current_lam(), self.max_weight)
 
     def _shape_advantages(self) -> np.ndarray | None:
-        """Put the advantages to train with into the buffer. Returned is the weight of each sample, (T, N); None: all weigh 1."""
+        """Put the advantages to train with into the buffer. Returns the weight of each sample, (T, N); None: all weigh 1."""
         weights, buffer = self.group_weights(), self.rollout_buffer
         if self.group_critic and weights is not None:
             buffer.combine_groups(weights)
