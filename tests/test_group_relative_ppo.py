@@ -178,7 +178,10 @@ def test_risk_is_avoided_with_the_batch_mean_only(source: str, alpha_3: float, g
 
 
 def test_penalty_keeps_policies_alike_and_the_alarm_sees_them_part() -> None:
-    """With a penalty of 10 the policies of the groups stay within 0.05 nats (0.02 in four seeds); without, they part and one warning names them."""
+    """
+    With a penalty of 10 the policies of the groups stay within 0.05 nats (0.02 in four seeds); without, they part and one
+    warning names them.
+    """
     model = make(patients(), group_kl=10.0, **FAST_TO_LEARN).learn(6_000)
     assert model._relative_log["group/kl_worst"] < 0.05
     assert model._relative_log["group/kl_alarm"] == 0.0
