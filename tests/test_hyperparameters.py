@@ -13,7 +13,7 @@ from torch import nn
 
 import zoo_configs
 from hospital_gym.registration import ENVIRONMENT_IDS
-from sb3_grpo import GroupRobustMaskablePPO, GroupRobustPPO, GroupRobustRecurrentPPO
+from sb3_grpo import GroupRelativePPO, GroupRobustMaskablePPO, GroupRobustPPO, GroupRobustRecurrentPPO
 from sb3_grpo.common.hyperparameters import load_settings, parse_settings
 
 ENTRY = {
@@ -29,6 +29,7 @@ ALGORITHMS: dict[str, type[Any]] = {
     "group_robust_ppo": GroupRobustPPO,
     "group_robust_maskable_ppo": GroupRobustMaskablePPO,
     "group_robust_recurrent_ppo": GroupRobustRecurrentPPO,
+    "group_relative_ppo": GroupRelativePPO,
     "ppo": PPO,
     "maskable_ppo": MaskablePPO,
 }
