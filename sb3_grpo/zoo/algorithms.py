@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 from stable_baselines3 import PPO
 
 from sb3_grpo.fair_grpo import FairGRPO
+from sb3_grpo.group_relative_ppo import GroupRelativePPO
 from sb3_grpo.group_robust_ppo import GroupRobustPPO, GroupRobustRecurrentPPO
 from sb3_grpo.zoo.masks import ZooGroupRobustMaskablePPO, ZooMaskablePPO
 
@@ -27,6 +28,7 @@ ALGORITHMS: Final[dict[str, Algorithm]] = {
     "group_robust_ppo": Algorithm(GroupRobustPPO, is_robust=True),
     "group_robust_maskable_ppo": Algorithm(ZooGroupRobustMaskablePPO, is_robust=True, needs_masks=True),
     "group_robust_recurrent_ppo": Algorithm(GroupRobustRecurrentPPO, is_robust=True),
+    "group_relative_ppo": Algorithm(GroupRelativePPO),
     "fair_grpo": Algorithm(FairGRPO, of_cases=True),
     "ppo": Algorithm(PPO),
     "maskable_ppo": Algorithm(ZooMaskablePPO, needs_masks=True),
