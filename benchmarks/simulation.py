@@ -1,6 +1,7 @@
 """How fast hospitals are simulated: one alone, many in one vector environment, and as SB3 does.
 
     taskset -c 0 python -m benchmarks.simulation --markdown docs/results/benchmark-simulation.md
+    taskset -c 0 python -m benchmarks.simulation --profile --markdown docs/results/benchmark-simulation-profile.md
 
 A random valid policy plays whole episodes, resets, observations, masks and infos included. Every environment is measured
 several times in turn, and the fastest time of each counts: other processes only ever add to it. With one thread it is the time
@@ -211,16 +212,45 @@ and its records. Ratio: to {PEER} with 64 hospitals.
 {machine(load, f"numba {numba.__version__}")}"""
 
 
+def profiled(scenario: str, n: int, repetitions: int) -> Measured:
+    """Where the time of a decision goes: the turn of an episode, the random policy, and the rest, which is stepping."""
+    episode, rng = episode_length(scenario), np.random.default_rng(0)
+    player = vector(scenario, n, episode * EPISODES, 1)
+    env, masks, actions = HospitalVectorEnv(n, scenario), player.masks(), np.zeros(n, dtype=np.int64)
+    uniform = rng.random(n)
+    turn: float = np.inf
+    policy: float = np.inf
+    for _ in range(repetitions):
+        player.measure(rng)
+        began = time.process_time()
+        env.reset(seed=0)
+        turn = min(turn, (time.process_time() - began) / (n * episode))
+        began = time.process_time()
+        for _ in range(1000):
+            choose(masks, uniform, actions)
+        policy = min(policy, (time.process_time() - began) / (1000 * n))
+    stepping = player.seconds - turn - policy
+    parts = {"stepping, observation, mask, infos": stepping, "a new episode, and its week under triage": turn}
+    parts |= {"random policy": policy, "all": player.seconds}
+    rows = [(name, f"{1e6 * seconds:.2f}", f"{seconds / player.seconds:.0%}") for name, seconds in parts.items()]
+    return Measured((f"{scenario}, {n} hospitals", "µs a decision", "share"), rows)
+
+
 def main() -> int:
     """Measure and print; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenario", default="Urban", help="hospital (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="also measure with N threads (%(default)s)")
     parser.add_argument("--repetitions", type=int, default=7, metavar="N", help="measurements of each row (%(default)s)")
+    parser.add_argument("--profile", action="store_true", help="say where the time of a decision goes instead")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
     options = parser.parse_args()
     th.set_num_threads(1)
     load, rng = os.getloadavg()[0], np.random.default_rng(0)
+    if options.profile:
+        text = machine(load, f"numba {numba.__version__}")
+        report([profiled(options.scenario, 64, options.repetitions)], text, options.markdown)
+        return 0
     measured = players(options.scenario, options.threads)
     for repetition in range(options.repetitions):
         for player in measured:
