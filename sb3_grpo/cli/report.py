@@ -87,5 +87,5 @@ def _report_diagnosis(args: argparse.Namespace, folders: Sequence[Path]) -> None
             waiting.append(name)
     if waiting:
         raise StudyError(
-            f"{store.folder}: nothing to report of {', '.join(waiting)} yet: no method has a seed of which all folds are finished"
+            f"{store.folder}: nothing to report of {', '.join(waiting)} yet: no method has a seed with all its folds finished"
         )

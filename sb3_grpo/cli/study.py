@@ -2,6 +2,7 @@
 
     sb3-grpo study quick                       # five minutes: see how it works
     sb3-grpo study core --dry-run              # what would be done, and how long it would take
+    sb3-grpo study diagnosis                   # the comparison of methods that diagnose, on public tables
     sb3-grpo study my_grid.yml --out runs/mine
 
 The same command goes on where it was interrupted, and repeats nothing. ``sb3-grpo report`` says what came out.

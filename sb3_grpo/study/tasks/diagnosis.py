@@ -153,7 +153,7 @@ def declared(grid: Mapping[str, Any]) -> dict[str, Benchmark]:
         entry = {"name": entry} if isinstance(entry, str) else mapping("tables", entry)
         check_keys("tables", entry, ("name", "training"), ("name",))
         name = entry["name"]
-        if name not in READERS or name in found:
+        if not isinstance(name, str) or name not in READERS or name in found:
             raise StudyError(f"tables: got {name!r}, expected each once among {', '.join(READERS)}")
         own = _training(f"tables: {name}: training", entry.get("training", {}), training)
         found[name] = Benchmark(name, own, **common)
@@ -183,7 +183,8 @@ def _seeds(value: Any) -> tuple[tuple[str, tuple[int, ...]], ...]:
             raise StudyError(f"seeds: {scheme}: got {seeds!r}, expected different seeds, at least one")
     if not by_scheme:
         raise StudyError(f"seeds: got {{}}, expected seeds for {' or '.join(SCHEMES)}")
-    return tuple((scheme, tuple(seeds)) for scheme, seeds in by_scheme.items())
+    # The primary way first, in whatever order a file says them
+    return tuple((scheme, tuple(by_scheme[scheme])) for scheme in SCHEMES if scheme in by_scheme)
 
 
 def _training(where: str, value: Any, base: Training) -> Training:
