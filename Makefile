@@ -13,7 +13,7 @@ JOBS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo study study-sensitivity study-quick report test lint format docs clean
+.PHONY: help demo study study-sensitivity study-quick study-diagnosis report test lint format docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -31,6 +31,10 @@ study-sensitivity: $(VENV)/.installed  ## Do the study of learning rate, batch s
 study-quick: $(VENV)/.installed  ## Do a small study and report it, five minutes on two cores
 	$(BIN)/sb3-grpo study quick $(ARGS)
 	$(BIN)/sb3-grpo report runs/study/quick
+
+study-diagnosis: $(VENV)/.installed  ## Do the comparison of methods that diagnose, and report it (HOSPITAL_GYM_DATA says where the tables lie)
+	$(BIN)/sb3-grpo study diagnosis $(ARGS)
+	$(BIN)/sb3-grpo report runs/study/diagnosis
 
 report: $(VENV)/.installed  ## Write docs/results.md and its figures from the core study and that of sensitivity
 	$(BIN)/sb3-grpo report $(wildcard runs/study/core runs/study/sensitivity) --markdown docs/results.md --figures docs/images/study $(ARGS)

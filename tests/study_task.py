@@ -11,7 +11,7 @@ from sb3_grpo.study.runs import Need, Output, Run
 NAME = "tests.study_task"
 
 
-def expand(grid: Mapping[str, Any], protocol: StudyProtocol, phase: Phase) -> list[Run]:
+def expand(grid: Mapping[str, Any], protocol: StudyProtocol | None, phase: Phase) -> list[Run]:
     """One run for each entry of ``runs``; those of kind ``read`` need the first one's file."""
     first = Run("first", NAME, {"kind": "leave", "log": grid["log"], "number": 0}, 1.0, leaves=("model.zip",))
     runs = [first]

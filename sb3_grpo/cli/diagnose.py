@@ -17,14 +17,13 @@ from typing import Any, Final
 from hospital_gym.clinical.case_table import CaseTable
 from sb3_grpo.cli.diagnose_dynamics import write_dynamics
 from sb3_grpo.cli.diagnose_job import DiagnoseJob
+from sb3_grpo.cli.diagnose_report import write_report
 from sb3_grpo.cli.diagnose_table import add_table_options, read_benchmark_table, read_case_table
 from sb3_grpo.cli.evaluation import make_console
 from sb3_grpo.cli.options import UsageError, make_folder, whole_number
-from sb3_grpo.cli.output import command_line
 from sb3_grpo.cli.workers import Interrupted, Workers
-from sb3_grpo.common.files import versions, write_json, write_text
 from sb3_grpo.diagnosis.benchmark import BENCHMARKS, REFERENCE, SUBJECTS
-from sb3_grpo.diagnosis.cross_validation import FoldTask, collect, plan, saved_answers
+from sb3_grpo.diagnosis.cross_validation import FoldTask, plan, saved_answers
 from sb3_grpo.diagnosis.dynamics import curve_plan
 from sb3_grpo.diagnosis.folds import POOLED, SOURCES
 from sb3_grpo.diagnosis.methods import METHODS, Training
@@ -99,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
     if args.dynamics:
         write_dynamics(table, attributes, tasks, folder, name)
     else:
-        _report(args, table, attributes, tasks, folder, name)
+        found = {task.file_name: saved_answers(folder / "answers", task, table) for task in tasks}
+        write_report(table, attributes, tasks, found, folder, name, args.resamples, args.title)
     return 0
 
 
@@ -164,70 +164,3 @@ def _train(tasks: Sequence[FoldTask], table: CaseTable, folder: Path, processes:
             if outcome.error is not None:
                 return f"{outcome.key}: {outcome.error}"
     return None
-
-
-def _report(
-    args: argparse.Namespace,
-    table: CaseTable,
-    attributes: Sequence[str],
-    tasks: Sequence[FoldTask],
-    folder: Path,
-    name: str,
-) -> None:
-    """Metrics, tables, page."""
-    from sb3_grpo.diagnosis.page import conclusion, render
-    from sb3_grpo.diagnosis.results import summarise
-    from sb3_grpo.diagnosis.tables import insufficient_sentences, markdown, terminal_table
-    from sb3_grpo.fairness.classification import Attribute
-
-    console = make_console()
-    answers = {
-        task.file_name: found for task in tasks if (found := saved_answers(folder / "answers", task, table)) is not None
-    }
-    diagnoses = collect(table, tasks, answers, attributes)
-    labels = {task.name: task.method.label for task in tasks}
-    subject = next(each for each in (*SUBJECTS, *reversed(labels)) if each in labels)
-    with console.status("Intervals"):
-        sources = Attribute(table.source_id, table.source_names)
-        results = [
-            summarise(scheme, of, REFERENCE, SUBJECTS, sources, n_resamples=args.resamples) for scheme, of in diagnoses.items()
-        ]
-    for each in results:
-        console.print(terminal_table(each, labels))
-    console.print(conclusion(results[0], labels, subject), highlight=False)
-    for sentence in insufficient_sentences(results[0]):
-        console.print(f"{sentence}.", style="dim", highlight=False)
-    facts = {
-        "Held out": "Every case was answered by trainings that did not see it, nor any other case of its patient.",
-        "Missing values": "Medians, deviations and categories come from each fold's training cases alone.",
-        "Trainings": f"{len(answers)}; a patient's contribution is averaged over seeds first.",
-        "Intervals": (
-            f"95 %, {args.resamples} resamples of patients. Gaps: limits that hold when groups tie. Others: BCa bootstrap. p: "
-            "exchange of two methods' answers, patient by patient; where it and the limits of a change disagree, it is to be "
-            "trusted."
-        ),
-        "Command": " ".join(command_line()),
-        "Versions": ", ".join(f"{key} {value}" for key, value in versions().items()),
-    }
-    title = args.title or f"Diagnoses of {name}"
-    write_text(folder / "diagnose.html", render(title, table, results, labels, subject, facts))
-    said = [f"# {title}", conclusion(results[0], labels, subject), *table.notes, f"Written by `{facts['Command']}`."]
-    write_text(folder / "diagnose.md", "\n\n".join([*said, *(markdown(each, labels) for each in results)]))
-    content = {"table": name, "cases": len(table), "notes": list(table.notes), "facts": facts}
-    write_json(folder / "diagnose.json", {**content, "labels": labels, "results": [each.to_dict() for each in results]})
-    write_text(folder / "answers.csv", _answers(table, diagnoses))
-    console.print(f"{folder}: diagnose.html, diagnose.json, diagnose.md, answers.csv", highlight=False, soft_wrap=True)
-
-
-def _answers(table: CaseTable, diagnoses: Any) -> str:
-    """What each method said of each case while it was held out: probabilities, averaged over seeds."""
-    import pandas as pd
-
-    parts = []
-    for scheme, methods in diagnoses.items():
-        for name, of in methods.items():
-            probability = of.probability.mean(axis=0)
-            columns = {f"probability {label}": probability[:, k].round(5) for k, label in enumerate(table.label_names)}
-            right = [table.label_names[k] for k in table.label]
-            parts.append(pd.DataFrame({"held out": scheme, "method": name, "case": table.case_ids, "right": right, **columns}))
-    return pd.concat(parts).to_csv(index=False, lineterminator="\n")

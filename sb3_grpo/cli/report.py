@@ -2,20 +2,25 @@
 
     sb3-grpo report runs/study/core
     sb3-grpo report runs/study/core runs/study/sensitivity --markdown docs/results.md --figures docs/images/study
+    sb3-grpo report runs/study/diagnosis
 
-It reads the results that are there, also of a study that is not finished, and says what is missing.
+It reads the results that are there, also of a study that is not finished, and says what is missing. Of a study of diagnosis it
+writes for each table what ``sb3-grpo diagnose`` writes, in a folder of the study's with the table's name.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from sb3_grpo.cli.options import UsageError, make_folder
+from sb3_grpo.cli.diagnose_report import write_report as write_diagnoses
+from sb3_grpo.cli.options import UsageError, make_folder, whole_number
 from sb3_grpo.study.report import write_report
 from sb3_grpo.study.runs import StudyError
+from sb3_grpo.study.store import Store
 
 
 def add_parser(subparsers: Any) -> None:
@@ -29,6 +34,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("folder", nargs="+", help="folder of a study; of several with the same protocol, all together")
     parser.add_argument("--markdown", metavar="FILE", help="where the report goes (default: report.md in the first folder)")
     parser.add_argument("--figures", metavar="FOLDER", help="where the figures go (default: figures beside the report)")
+    parser.add_argument(
+        "--resamples",
+        type=whole_number(99),
+        default=1999,
+        metavar="N",
+        help="of patients, for intervals and tests of a study of diagnosis (%(default)s)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -39,17 +51,41 @@ def run(args: argparse.Namespace) -> int:
     :return: exit status
     """
     folders = [Path(folder) for folder in args.folder]
-    markdown = Path(args.markdown) if args.markdown else folders[0] / "report.md"
     for folder in folders:
         if not (folder / "study.json").is_file():
             raise UsageError(f"folder: got {str(folder)!r}, expected one that sb3-grpo study wrote, with study.json in it")
-    make_folder(str(markdown.parent), "--markdown")
-    figures = make_folder(args.figures or str(markdown.parent / "figures"), "--figures")
+    task = Store(folders[0]).description().get("task")
     try:
-        written = write_report(folders, markdown, figures)
+        (_report_diagnosis if task == "diagnosis" else _report_hospitals)(args, folders)
     except StudyError as error:
         raise UsageError(str(error)) from None
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    for path in written:
-        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def _report_hospitals(args: argparse.Namespace, folders: Sequence[Path]) -> None:
+    markdown = Path(args.markdown) if args.markdown else folders[0] / "report.md"
+    make_folder(str(markdown.parent), "--markdown")
+    figures = make_folder(args.figures or str(markdown.parent / "figures"), "--figures")
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for path in write_report(folders, markdown, figures):
+        console.print(str(path), markup=False, highlight=False, soft_wrap=True)
+
+
+def _report_diagnosis(args: argparse.Namespace, folders: Sequence[Path]) -> None:
+    """For each table what ``sb3-grpo diagnose`` writes."""
+    from sb3_grpo.study.tasks.diagnosis import comparisons
+
+    for option, value in (("--markdown", args.markdown), ("--figures", args.figures), ("FOLDER", ", ".join(args.folder[1:]))):
+        if value:
+            raise UsageError(f"{option}: got {value!r}, expected none: a study of diagnosis is reported in its own one folder")
+    store = Store(folders[0])
+    waiting = []
+    for each in comparisons(store.description()["grid"]):
+        name, answers = each.benchmark.table, each.answers(store)
+        folder = make_folder(str(store.folder / name), "FOLDER")
+        if not write_diagnoses(each.table, each.benchmark.attributes, each.tasks, answers, folder, name, args.resamples):
+            waiting.append(name)
+    if waiting:
+        raise StudyError(
+            f"{store.folder}: nothing to report of {', '.join(waiting)} yet: no method has a seed with all its folds finished"
+        )

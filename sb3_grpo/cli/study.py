@@ -2,6 +2,7 @@
 
     sb3-grpo study quick                       # five minutes: see how it works
     sb3-grpo study core --dry-run              # what would be done, and how long it would take
+    sb3-grpo study diagnosis                   # the comparison of methods that diagnose, on public tables
     sb3-grpo study my_grid.yml --out runs/mine
 
 The same command goes on where it was interrupted, and repeats nothing. ``sb3-grpo report`` says what came out.
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     n_jobs = args.processes or os.cpu_count() or 1
     try:
         study = read_study(args.grid, args.protocol)
-        phase: Phase = args.phase or ("test" if study.protocol.is_chosen else "validation")
+        phase: Phase = args.phase or ("test" if study.protocol is None or study.protocol.is_chosen else "validation")
         all_runs = study.runs(phase)
         runs = _chosen(all_runs, args.only)
         path = Path(args.out or f"runs/study/{study.name}")
@@ -87,7 +88,7 @@ def begin(store: Store, study: Study, phase: Phase, runs: Sequence[Run]) -> None
     """
     before = store.description()
     began = bool(before.get("test_began"))
-    if began and before.get("protocol") != study.protocol.to_dict():
+    if began and before.get("protocol") != study.description()["protocol"]:
         raise StudyError(
             f"protocol: differs from that under which {store.folder} began to play test episodes, expected the same: with "
             "another protocol those episodes have been seen; take another folder and another seed in the grid"

@@ -1,13 +1,16 @@
 """One training per fold, method and seed. Each is kept as soon as it is finished, so that an interruption loses none."""
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -168,10 +171,24 @@ def save_answers(folder: Path, task: FoldTask, table: CaseTable, answers: Probab
     path = folder / task.file_name
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
-        settings = json.dumps({"settings": task.settings(table), "chosen": dict(chosen)})
-        np.savez(file, probability=answers.astype(np.float32), rows=task.fold.test, settings=np.array(settings))
+    unfinished.write_bytes(pack_answers(task, table, answers, chosen))
     os.replace(unfinished, path)
+
+
+def pack_answers(task: FoldTask, table: CaseTable, answers: Probabilities, chosen: Mapping[str, Any]) -> bytes:
+    """
+    A result as a file; the same bytes for the same result.
+
+    :param task: what was trained
+    :param table: all cases
+    :param answers: what it found
+    :param chosen: what was chosen inside the training cases
+    :return: an ``.npz`` file
+    """
+    settings = json.dumps({"settings": task.settings(table), "chosen": dict(chosen)})
+    file = io.BytesIO()
+    np.savez(file, probability=answers.astype(np.float32), rows=task.fold.test, settings=np.array(settings))
+    return file.getvalue()
 
 
 def saved_answers(folder: Path, task: FoldTask, table: CaseTable) -> Probabilities | None:
@@ -181,11 +198,21 @@ def saved_answers(folder: Path, task: FoldTask, table: CaseTable) -> Probabiliti
     :param table: all cases
     :return: what exactly this training found earlier, None if there is nothing
     """
+    return read_answers(folder / task.file_name, task, table)
+
+
+def read_answers(path: Path, task: FoldTask, table: CaseTable) -> Probabilities | None:
+    """
+    :param path: a file of :func:`pack_answers`
+    :param task: what would be trained
+    :param table: all cases
+    :return: what exactly this training found, None if the file is not there, not whole, or another training's
+    """
     try:
-        with np.load(folder / task.file_name) as kept:
+        with np.load(path) as kept:
             if json.loads(str(kept["settings"]))["settings"] == task.settings(table):
                 return np.asarray(kept["probability"], dtype=np.float64)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, BadZipFile):
         pass  # not there, or not whole
     return None
 
@@ -229,8 +256,9 @@ def collect(
     return found
 
 
+@lru_cache(maxsize=4)
 def fingerprint(table: CaseTable) -> str:
-    """A hash of everything in a table that a training sees."""
+    """A hash of everything in a table that a training sees. Computed once: a table does not change."""
     import pandas as pd
 
     hashed = pd.util.hash_pandas_object(table.features, index=False).to_numpy()

@@ -12,7 +12,7 @@ from sb3_grpo.study.protocol import Phase, StudyProtocol, read_protocol
 from sb3_grpo.study.runs import Run, StudyError
 from sb3_grpo.study.tasks import load_task
 
-SHIPPED: Final = ("core", "sensitivity", "quick")
+SHIPPED: Final = ("core", "sensitivity", "quick", "diagnosis")
 """Grids that come with the package, in ``sb3_grpo/study/grids``."""
 
 
@@ -23,13 +23,13 @@ class Study:
     :param name: name of its file, without the suffix
     :param task: what it is about
     :param grid: what its file says, without task and protocol
-    :param protocol: what is fixed beforehand
+    :param protocol: what is fixed beforehand; None where the grid names nothing, which not every task accepts
     """
 
     name: str
     task: str
     grid: Mapping[str, Any]
-    protocol: StudyProtocol
+    protocol: StudyProtocol | None
 
     def runs(self, phase: Phase) -> list[Run]:
         """All runs up to a phase, each configuration once.
@@ -41,7 +41,8 @@ class Study:
 
     def description(self) -> dict[str, Any]:
         """Everything that it declares, as JSON can hold it."""
-        return {"name": self.name, "task": self.task, "grid": dict(self.grid), "protocol": self.protocol.to_dict()}
+        protocol = None if self.protocol is None else self.protocol.to_dict()
+        return {"name": self.name, "task": self.task, "grid": dict(self.grid), "protocol": protocol}
 
 
 def read_study(name: str, protocol: str | None = None) -> Study:
@@ -66,7 +67,7 @@ def read_study(name: str, protocol: str | None = None) -> Study:
     source = content.pop("protocol", None) if protocol is None else protocol
     content.pop("protocol", None)
     if source is None:
-        raise StudyError(f"{name}: key 'protocol' is missing: expected the path of a YAML file, or what it would hold")
+        return Study(Path(name).stem, task, content, None)
     if isinstance(source, str) and protocol is None:  # beside the grid
         source = _beside(name, source)
     return Study(Path(name).stem, task, content, read_protocol(source, f"{name}: protocol"))

@@ -49,10 +49,14 @@ class Store:
         if not isinstance(content, dict) or content.get("hash") != run.hash:
             return None
         for name, sha256 in content["arrays"].items():
-            path = self.folder / RESULTS / f"{run.key}.{name}"
+            path = self.array(run, name)
             if not path.is_file() or file_hash(path) != sha256:
                 return None
         return content
+
+    def array(self, run: Run, name: str) -> Path:
+        """Where a run's file of numbers is, once it is finished."""
+        return self.folder / RESULTS / f"{run.key}.{name}"
 
     def has(self, run: Run, leaves: Iterable[str] = ()) -> bool:
         """Whether a run is finished.

@@ -166,7 +166,7 @@ def read_results(folders: Sequence[Path]) -> Results:
         if not description:
             raise StudyError(f"got {str(folder)!r}, expected the folder of a study (with study.json in it)")
         if description["task"] != "hospital":
-            raise StudyError(f"{folder}: task: got {description['task']!r}, expected 'hospital': reports are written for it")
+            raise StudyError(f"{folder}: task: got {description['task']!r}, expected 'hospital'")
         protocol = read_protocol(description["protocol"], f"{folder}: protocol")
         if results is None:
             results = Results(list(folders), protocol)

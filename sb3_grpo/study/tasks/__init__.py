@@ -15,18 +15,18 @@ from typing import Any, Final, Protocol, cast
 from sb3_grpo.study.protocol import Phase, StudyProtocol
 from sb3_grpo.study.runs import Output, Run, StudyError
 
-TASKS: Final = {"hospital": "sb3_grpo.study.tasks.hospital"}
+TASKS: Final = {"hospital": "sb3_grpo.study.tasks.hospital", "diagnosis": "sb3_grpo.study.tasks.diagnosis"}
 """Modules by name of the task, which is what ``task:`` says in a grid."""
 
 
 class Task(Protocol):
     """A task's module."""
 
-    def expand(self, grid: Mapping[str, Any], protocol: StudyProtocol, phase: Phase) -> list[Run]:
+    def expand(self, grid: Mapping[str, Any], protocol: StudyProtocol | None, phase: Phase) -> list[Run]:
         """The runs of a grid.
 
         :param grid: the grid as its file says it, without ``task`` and ``protocol``
-        :param protocol: what was fixed beforehand
+        :param protocol: what was fixed beforehand; None if the grid names no protocol: the task decides whether it needs one
         :param phase: how far the study may go
         :raises StudyError: if the grid cannot be used, naming key, value and what is accepted
         """

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from hospital_gym.heuristics import HEURISTICS
 from hospital_gym.scenarios import SCENARIOS
-from sb3_grpo.common.checks import check_whole, is_number, is_positive
+from sb3_grpo.common.checks import is_number, is_positive
+from sb3_grpo.study.checks import check_keys, mapping, sequence, whole
 from sb3_grpo.study.runs import StudyError
 from sb3_grpo.study.tasks.hospital.places import Place, multiplied
 from sb3_grpo.training import ALGORITHMS
@@ -96,28 +97,28 @@ def declared(content: Mapping[str, Any]) -> Grid:
     :param content: what the file says
     :raises StudyError: naming key, value and what is accepted
     """
-    _check_keys("grid", content, _KEYS, ("scenarios",))
+    check_keys("grid", content, _KEYS, ("scenarios",))
     numbers = {"seed": (0, 0), "checkpoints": (8, 1), "checkpoint_episodes": (32, 1)}
     for key, (default, least) in numbers.items():
-        _whole(key, content.get(key, default), least)
-    scenarios = tuple(_place(entry) for entry in _list("scenarios", content["scenarios"]))
-    models = tuple(_model_row(entry) for entry in _list("models", content.get("models", [])))
-    elsewhere = tuple(_elsewhere(entry, scenarios) for entry in _list("elsewhere", content.get("elsewhere", [])))
+        whole(key, content.get(key, default), least)
+    scenarios = tuple(_place(entry) for entry in sequence("scenarios", content["scenarios"]))
+    models = tuple(_model_row(entry) for entry in sequence("models", content.get("models", [])))
+    elsewhere = tuple(_elsewhere(entry, scenarios) for entry in sequence("elsewhere", content.get("elsewhere", [])))
     for key, names in (
         ("scenarios", [place.name for place in scenarios]),
         ("elsewhere", [entry.name for entry in elsewhere]),
     ):
         if len(set(names)) != len(names):
             raise StudyError(f"{key}: got {names}, expected different names")
-    auto = _mapping("auto", content.get("auto", {}))
-    _check_keys("auto", auto, ("min_benefit", "max_gap"))
+    auto = mapping("auto", content.get("auto", {}))
+    check_keys("auto", auto, ("min_benefit", "max_gap"))
     if any(AUTO in row.lam for row in models) and not auto:
         raise StudyError("auto: missing, expected min_benefit or max_gap, because a row of models has lam: auto")
     return Grid(
         scenarios=scenarios,
         models=models,
         rules=_rules(content.get("rules", ALL)),
-        training=_mapping("training", content.get("training", {})),
+        training=mapping("training", content.get("training", {})),
         auto=auto,
         seed=content.get("seed", 0),
         checkpoints=content.get("checkpoints", 8),
@@ -129,12 +130,12 @@ def declared(content: Mapping[str, Any]) -> Grid:
 def _place(entry: Any) -> Place:
     if isinstance(entry, str):
         entry = {"name": entry if entry in SCENARIOS else "", "base": entry}
-    entry = _mapping("scenarios", entry)
-    _check_keys("scenarios", entry, ("name", "base", "set"), ("base",))
+    entry = mapping("scenarios", entry)
+    check_keys("scenarios", entry, ("name", "base", "set"), ("base",))
     try:
         base = str(entry["base"])
         name = str(entry.get("name") or Place("", base, {}).scenario.name)
-        place = Place(name, base, _mapping("scenarios: set", entry.get("set", {})))
+        place = Place(name, base, mapping("scenarios: set", entry.get("set", {})))
         place.to_dict()
     except (OSError, ValueError) as error:
         raise StudyError(f"scenarios: got {entry['base']!r}: {' '.join(str(error).split())}") from None
@@ -142,10 +143,10 @@ def _place(entry: Any) -> Place:
 
 
 def _model_row(entry: Any) -> ModelRow:
-    entry = _mapping("models", entry)
+    entry = mapping("models", entry)
     keys = tuple(ModelRow.__dataclass_fields__)
-    _check_keys("models", entry, keys, ("lam",))
-    lam = _list("models: lam", entry["lam"])
+    check_keys("models", entry, keys, ("lam",))
+    lam = sequence("models: lam", entry["lam"])
     for value in lam:
         if not (value in (AUTO, CHOSEN) or (is_number(value) and 0 <= value <= 1)):
             raise StudyError(f"models: lam: got {value!r}, expected a number in [0, 1], {AUTO} or {CHOSEN}")
@@ -153,12 +154,12 @@ def _model_row(entry: Any) -> ModelRow:
     if algorithm not in ALGORITHMS:
         raise StudyError(f"models: algorithm: got {algorithm!r}, expected one of {', '.join(ALGORITHMS)}")
     if entry.get("seeds") is not None:
-        _whole("models: seeds", entry["seeds"], 1)
-    scale = _mapping("models: scale", entry.get("scale", {}))
+        whole("models: seeds", entry["seeds"], 1)
+    scale = mapping("models: scale", entry.get("scale", {}))
     for key, factor in scale.items():
         if not is_positive(factor):
             raise StudyError(f"models: scale: {key}: got {factor!r}, expected a number > 0")
-    changes = _mapping("models: set", entry.get("set", {}))
+    changes = mapping("models: set", entry.get("set", {}))
     if (changes or scale) and not entry.get("name"):
         raise StudyError("models: name: missing, expected one for a row with set or scale: tables tell rows apart by it")
     numbers = tuple(value if isinstance(value, str) else float(value) for value in lam)
@@ -166,9 +167,9 @@ def _model_row(entry: Any) -> ModelRow:
 
 
 def _elsewhere(entry: Any, scenarios: Sequence[Place]) -> Elsewhere:
-    entry = _mapping("elsewhere", entry)
-    _check_keys("elsewhere", entry, ("name", "multiply"), ("name", "multiply"))
-    factors = _mapping("elsewhere: multiply", entry["multiply"])
+    entry = mapping("elsewhere", entry)
+    check_keys("elsewhere", entry, ("name", "multiply"), ("name", "multiply"))
+    factors = mapping("elsewhere: multiply", entry["multiply"])
     for key, factor in factors.items():
         if not is_number(factor):
             raise StudyError(f"elsewhere: multiply: {key}: got {factor!r}, expected a number")
@@ -183,35 +184,7 @@ def _elsewhere(entry: Any, scenarios: Sequence[Place]) -> Elsewhere:
 def _rules(value: Any) -> tuple[str, ...]:
     if value == ALL:
         return tuple(HEURISTICS)
-    for name in _list("rules", value):
+    for name in sequence("rules", value):
         if name not in HEURISTICS:
             raise StudyError(f"rules: got {name!r}, expected {ALL} or some of {', '.join(HEURISTICS)}")
     return tuple(value)
-
-
-def _whole(key: str, value: Any, least: int) -> None:
-    try:
-        check_whole(key, value, least)
-    except ValueError as error:
-        raise StudyError(str(error)) from None
-
-
-def _list(key: str, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise StudyError(f"{key}: got {value!r}, expected a list")
-    return value
-
-
-def _mapping(key: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise StudyError(f"{key}: got {value!r}, expected a mapping")
-    return dict(value)
-
-
-def _check_keys(where: str, entry: Mapping[str, Any], known: Sequence[str], needed: Sequence[str] = ()) -> None:
-    for key in entry:
-        if key not in known:
-            raise StudyError(f"{where}: unknown key {key!r}; known keys are {', '.join(known)}")
-    for key in needed:
-        if key not in entry:
-            raise StudyError(f"{where}: key {key!r} is missing")

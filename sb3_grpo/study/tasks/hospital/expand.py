@@ -29,7 +29,7 @@ _SECONDS_A_RUN: Final = 0.5
 _DECISIONS_A_REQUEST: Final = 2.7
 
 
-def expand(grid: Mapping[str, Any], protocol: StudyProtocol, phase: Phase) -> list[Run]:
+def expand(grid: Mapping[str, Any], protocol: StudyProtocol | None, phase: Phase) -> list[Run]:
     """The runs of a grid: trainings and rules first, then what needs trained models.
 
     :param grid: the grid as its file says it
@@ -37,6 +37,8 @@ def expand(grid: Mapping[str, Any], protocol: StudyProtocol, phase: Phase) -> li
     :param phase: ``"validation"`` leaves out everything that plays test episodes
     :raises StudyError: naming key, value and what is accepted; in the test phase also if a scenario's lam is not chosen
     """
+    if protocol is None:
+        raise StudyError("key 'protocol' is missing: expected the path of a YAML file, or what it would hold")
     read = declared(grid)
     if phase == "test":
         protocol.require_choice([place.name for place in read.scenarios], "protocol")
