@@ -232,7 +232,9 @@ def profiled(scenario: str, n: int, repetitions: int) -> Measured:
     stepping = player.seconds - turn - policy
     parts = {"stepping, observation, mask, infos": stepping, "a new episode, and its week under triage": turn}
     parts |= {"random policy": policy, "all": player.seconds}
-    rows = [(name, f"{1e6 * seconds:.2f}", f"{seconds / player.seconds:.0%}") for name, seconds in parts.items()]
+    rows: list[tuple[str, ...]] = [
+        (name, f"{1e6 * seconds:.2f}", f"{seconds / player.seconds:.0%}") for name, seconds in parts.items()
+    ]
     return Measured((f"{scenario}, {n} hospitals", "µs a decision", "share"), rows)
 
 
