@@ -141,6 +141,7 @@ def test_nothing_finished_is_nothing_to_report(tmp_path: Path, capsys: pytest.Ca
     capsys.readouterr()
     assert main(["report", str(tmp_path / "study")]) == 2
     assert "nothing to report of heart-disease yet" in capsys.readouterr().err
+    assert not (tmp_path / "study" / "heart-disease").exists()
     assert main(["report", str(tmp_path / "study"), "--markdown", "x.md"]) == 2
     assert "--markdown: got 'x.md', expected none" in capsys.readouterr().err
 

@@ -79,13 +79,18 @@ def _report_diagnosis(args: argparse.Namespace, folders: Sequence[Path]) -> None
         if value:
             raise UsageError(f"{option}: got {value!r}, expected none: a study of diagnosis is reported in its own one folder")
     store = Store(folders[0])
-    waiting = []
-    for each in comparisons(store.description()["grid"]):
+    found, waiting = comparisons(store.description()["grid"]), []
+    for each in found:
         name, answers = each.benchmark.table, each.answers(store)
         folder = make_folder(str(store.folder / name), "FOLDER")
         if not write_diagnoses(each.table, each.benchmark.attributes, each.tasks, answers, folder, name, args.resamples):
             waiting.append(name)
+            if not any(folder.iterdir()):
+                folder.rmdir()
     if waiting:
-        raise StudyError(
+        said = (
             f"{store.folder}: nothing to report of {', '.join(waiting)} yet: no method has a seed with all its folds finished"
         )
+        if len(waiting) == len(found):
+            raise StudyError(said)
+        print(said, file=sys.stderr)
