@@ -86,7 +86,7 @@ def draw_episode(
     start, n_hours = episode_hours(scenario)
     replay = None
     if arrivals is None:
-        times = draw_arrival_times(_rates(scenario), scenario.day_effect_cv, streams["arrivals"], start)
+        times = draw_arrival_times(episode_rates(scenario), scenario.day_effect_cv, streams["arrivals"], start)
     else:
         replay = replay_window(arrivals, start, n_hours, streams["arrivals"], episode)
         times = replay.times
@@ -111,12 +111,15 @@ def draw_episode(
         arriving["service_hours"] = np.where(np.isnan(hours)[:, None], arriving["service_hours"], hours[:, None])
     maintained = scenario.maintenance_hours > 0 and scenario.equipment_in_maintenance < scenario.equipment
     first = -scenario.burn_in_hours + float(streams["equipment"].random()) * scenario.maintenance_every
-    return Draws(patients, _nurses_present(scenario, streams["staff"]), first if maintained else np.inf)
+    return Draws(patients, nurses_present(scenario, streams["staff"]), first if maintained else np.inf)
 
 
 @lru_cache(maxsize=_MOST_SCENARIOS)
-def _rates(scenario: Scenario) -> npt.NDArray[np.float64]:
-    """Expected arrivals in each hour of an episode; not to be written to."""
+def episode_rates(scenario: Scenario) -> npt.NDArray[np.float64]:
+    """Expected arrivals in each hour of an episode, from its first on, shape (hours,); not to be written to.
+
+    :param scenario: the hospital
+    """
     start, n_hours = episode_hours(scenario)
     rates = hourly_rates(scenario.requests_per_day, scenario.profile, scenario.ramp or None, start_hour=start, n_hours=n_hours)
     rates.flags.writeable = False
@@ -162,7 +165,7 @@ def service_hours(
 
 def _fill(
     scenario: Scenario,
-    grouping: Grouping,
+    grouping: Grouping | None,
     patients: npt.NDArray[np.void],
     attributes: dict[str, npt.NDArray],
     uniform: npt.NDArray[np.float64],
@@ -171,7 +174,8 @@ def _fill(
     for name in ("age", "age_band", "sex", "quintile"):
         patients[name] = attributes[name]
     patients["severity_arrival"] = patients["severity"] = severity
-    patients["group"] = grouping.assign(attributes)
+    if grouping is not None:
+        patients["group"] = grouping.assign(attributes)
     patients["demand"] = np.asarray(scenario.need_weight)[severity]
     patients["service_hours"] = service_hours(scenario, age_band, uniform[:, 5])
     slower = np.where(age_band == len(_AGE_LIMITS) - 2, scenario.elderly_factor, 1.0)
@@ -183,6 +187,33 @@ def _fill(
     patients["success_draw"] = uniform[:, 12]
     patients["decided"] = np.nan
     patients["bed"] = -1
+
+
+def draw_patients(
+    scenario: Scenario,
+    grouping: Grouping | None,
+    times: npt.NDArray[np.float64],
+    rng: np.random.Generator,
+    known: npt.NDArray[np.void] | None = None,
+) -> npt.NDArray[np.void]:
+    """Patients who arrive at these times.
+
+    :param scenario: the hospital
+    :param grouping: assigns the groups; None leaves them 0
+    :param times: hours of arrival, shape (n,)
+    :param rng: the source of randomness
+    :param known: patients whose attributes are kept, shape (n,); None draws them
+    :return: :data:`~hospital_gym.simulator.layout.PATIENT` records, shape (n,)
+    """
+    uniform = rng.random((len(times), _ROW))
+    attributes = _attributes(scenario, uniform)
+    if known is not None:
+        attributes = {name: known[name] for name in attributes if name != "severity"}
+        attributes["severity"] = known["severity_arrival"]
+    patients = np.zeros(len(times), dtype=PATIENT)
+    _fill(scenario, grouping, patients, attributes, uniform)
+    patients["arrival"] = times
+    return patients
 
 
 @lru_cache(maxsize=_MOST_SCENARIOS)
@@ -250,7 +281,11 @@ def _rostered(scenario: Scenario) -> npt.NDArray[np.int64]:
     return rostered
 
 
-def _nurses_present(scenario: Scenario, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Rostered nurses less absences that nobody covers, binomial per shift and skill, shape (shifts, 3)."""
+def nurses_present(scenario: Scenario, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Rostered nurses less absences that nobody covers, binomial per shift and skill, shape (shifts, 3).
+
+    :param scenario: the hospital
+    :param rng: the source of randomness
+    """
     rostered = _rostered(scenario)
     return rostered - rng.binomial(rostered, scenario.absence * (1.0 - scenario.absence_covered))
