@@ -56,6 +56,7 @@ class Node:
     :param actions: the valid actions, shape (n,)
     :param prior: their probabilities, shape (n,)
     :param depth: steps from the root
+    :param route: the actions from the root to here
     """
 
     observation: Any
@@ -63,6 +64,7 @@ class Node:
     actions: Genes
     prior: Floats
     depth: int
+    route: tuple[int, ...] = ()
     visits: Floats = field(init=False)
     sums: Floats = field(init=False)
     edges: list[list["Edge"]] = field(init=False)
