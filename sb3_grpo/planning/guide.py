@@ -23,7 +23,7 @@ _TRUST: Final = 0.75
 class Guide:
     """Prior and value of a model, rule or nobody.
 
-    An actor-critic model of SB3 or sb3-contrib gives probabilities and values; a group critic's values are summed, or weighted.
+    An actor-critic model of SB3 or sb3-contrib gives probabilities and values; those of a group critic are summed, or weighted.
     Anything else with ``predict`` gives one action, and no value. Nobody gives equal probabilities, and no value.
 
     :param model: the model, rule, or None
