@@ -106,3 +106,54 @@ class GuessEnv(TableEnv):
 
     def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
         return 0, float(int(self.np_random.integers(2)) == action), True, False, {}
+
+
+class GambleEnv(TrapEnv):
+    """
+    A deceptive bit string, then a choice: action 0 pays 1 for sure; action 1 shows a coin, and guessing it pays 1.6.
+
+    All pays are multiplied by what the bit string paid. Finding the bit string is for a genetic algorithm; that the coin will
+    be seen before it is guessed (1.6), and need not be guessed blindly (0.8), only a tree can foresee.
+    """
+
+    def __init__(self, blocks: int = 2, size: int = 4):
+        super().__init__(blocks, size, interleaved=True)
+        self.observation_space = spaces.Box(-1.0, 1.0, (blocks * size + 2,), np.float32)
+
+    def step(self, action: int) -> StepResult:
+        before, n_bits = len(self.bits), self.blocks * self.size
+        self.bits.append(int(action))
+        if before < n_bits:
+            return self._observe(), 0.0, False, False, {}
+        worth = self._pay()
+        if before == n_bits:
+            if action == 0:
+                return self._observe(), worth, True, False, {}
+            self.bits[-1] = int(self.np_random.integers(2))
+            return self._observe(), 0.0, False, False, {}
+        return self._observe(), 1.6 * worth * (action == self.bits[n_bits]), True, False, {}
+
+    def _pay(self) -> float:
+        bits, self.bits = self.bits, self.bits[: self.blocks * self.size]
+        paid = super()._pay()
+        self.bits = bits
+        return paid
+
+    def _observe(self) -> np.ndarray:
+        seen = np.full(self.blocks * self.size + 2, -1.0, dtype=np.float32)
+        seen[: len(self.bits)] = self.bits
+        return seen
+
+    def expected(self, policy: Any) -> float:
+        """Mean of an episode under a policy of observations, over the coin: played once for each side of it."""
+        return float(np.mean([self._play(policy, side) for side in (0, 1)]))
+
+    def _play(self, policy: Any, side: int) -> float:
+        observation, total, done = self.reset(seed=0)[0], 0.0, False
+        while not done:
+            observation, reward, done, _, _ = self.step(policy(observation))
+            if len(self.bits) == self.blocks * self.size + 1 and not done:
+                self.bits[-1] = side
+                observation = self._observe()
+            total += reward
+        return total

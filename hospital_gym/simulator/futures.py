@@ -30,6 +30,7 @@ _BISECTIONS = 60
 def redraw_future(
     scenario: Scenario,
     grouping: Grouping,
+    constants: Any,
     hospital: Any,
     patients: npt.NDArray[np.void],
     nurses: npt.NDArray[np.int64],
@@ -39,6 +40,7 @@ def redraw_future(
 
     :param scenario: the hospital's numbers
     :param grouping: assigns the groups of those who will arrive
+    :param constants: the scenario as the kernel reads it
     :param hospital: the hospital's record; the fields that point to what comes next are changed in place
     :param patients: the patients of the episode; not changed
     :param nurses: nurses present by shift and skill, shape (shifts, 3); not changed
@@ -47,7 +49,7 @@ def redraw_future(
     """
     time, known = float(hospital["time"]), patients[: int(hospital["next_arrival"])].copy()
     _redraw_waiting(scenario, known, time, rng)
-    _redraw_stays(scenario, known, time, rng)
+    _redraw_stays(scenario, constants["bed_stay"], known, time, rng)
     times = _later_arrivals(scenario, known, time, rng)
     arriving = draw_patients(scenario, grouping, times, rng)
     redrawn = np.concatenate([known, arriving])
@@ -85,17 +87,17 @@ def _redraw_waiting(scenario: Scenario, known: npt.NDArray[np.void], time: float
     known[rows] = of_waiting
 
 
-def _redraw_stays(scenario: Scenario, known: npt.NDArray[np.void], time: float, rng: np.random.Generator) -> None:
+def _redraw_stays(
+    scenario: Scenario, bed_stay: Floats, known: npt.NDArray[np.void], time: float, rng: np.random.Generator
+) -> None:
     """What is left of the stays of those in beds, in place."""
     rows = np.flatnonzero(known["status"] == IN_BED)
     occupants = known[rows]
-    begin = occupants["next_change"] - occupants["stay"]
-    so_far = np.maximum(time - begin, 0.0)
     is_initial = np.isnan(occupants["decided"])
+    begin = np.where(is_initial, occupants["arrival"], occupants["decided"])
+    so_far = np.maximum(time - begin, 0.0)
     at = (occupants["age_band"], occupants["severity"])
-    # The stay in the matched bed; in another bed all of it is longer by one factor
-    own = occupants["service_hours"][np.arange(len(rows)), occupants["severity"]]
-    factor = np.where(is_initial | (own <= 0.0), 1.0, occupants["stay"] / np.where(own > 0.0, own, 1.0))
+    factor = np.where(is_initial, 1.0, bed_stay[3 * occupants["age_band"] + occupants["severity"], occupants["bed"]])
     mean = 24.0 * np.asarray(scenario.mean_stay_days)[at] * factor
     sigma = np.asarray(scenario.log_sigma_stay)[at]
     uniform = 1.0 - rng.random(len(rows))  # share of the conditional survival, in (0, 1]

@@ -235,7 +235,9 @@ class Simulator:
             np.asarray(a) for a in (self._hospital, self._patients, self._events, self._groups, self._nurses)
         )
         rng = np.random.default_rng(seed)
-        draws, events = redraw_future(self.scenario, self.grouping, hospital[0], patients, nurses, rng)
+        draws, events = redraw_future(
+            self.scenario, self.grouping, np.asarray(self.constants)[0], hospital[0], patients, nurses, rng
+        )
         self._hold(hospital, draws.patients, events, groups, draws.nurses)
 
     def records(self) -> npt.NDArray[np.void]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch as th
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -23,7 +24,7 @@ _TRUST: Final = 0.75
 class Guide:
     """Prior and value of a model, rule or nobody.
 
-    An actor-critic model of SB3 or sb3-contrib gives probabilities and values; those of a group critic are summed, or weighted.
+    An actor-critic model of SB3 or sb3-contrib gives probabilities and values; a group critic's are summed, or weighted.
     Anything else with ``predict`` gives one action, and no value. Nobody gives equal probabilities, and no value.
 
     :param model: the model, rule, or None
@@ -40,7 +41,7 @@ class Guide:
             raise ValueError(f"model: got a {type(model).__name__}, expected a policy without memory: a search has no history")
         if isinstance(model, BaseAlgorithm) and getattr(model.action_space, "n", None) != n_actions:
             raise ValueError(f"model: acts in {model.action_space}, expected the environment's Discrete({n_actions})")
-        if isinstance(model, BaseAlgorithm) and isinstance(model.policy, ActorCriticPolicy):
+        if isinstance(model, BaseAlgorithm) and isinstance(model.policy, (ActorCriticPolicy, MaskableActorCriticPolicy)):
             self._policy, self._statistics = model.policy, model.get_vec_normalize_env()
             self._policy.set_training_mode(False)
             masks = inspect.signature(self._policy.get_distribution).parameters
