@@ -211,6 +211,10 @@ def test_effective_sample_size_by_hand() -> None:
     assert effective_sample_size(np.array([90.0, 10.0]), np.array([0.5, 5.5])) == pytest.approx(10_000 / 325)
     assert effective_sample_size(np.array([5.0, 5.0]), np.array([1.0, -1.0])) == 0.0
     assert effective_sample_size(np.array([5.0, 5.0]), np.zeros(2)) == 0.0
+    assert effective_sample_size(np.zeros(2), np.ones(2)) == 0.0
+    # Squares of these would be too small for a number of full precision
+    assert effective_sample_size(np.array([1.4e-161]), np.array([1.0])) == pytest.approx(1.4e-161, rel=1e-12, abs=0)
+    assert effective_sample_size(np.array([3.0]), np.array([1e-170])) == pytest.approx(3)
 
 
 @given(

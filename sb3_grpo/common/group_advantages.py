@@ -98,5 +98,9 @@ def effective_sample_size(units: np.ndarray, weights: np.ndarray) -> float:
     :param weights: Weight of each group, w, (G,); of either sign
     :return: From 0 (nothing but noise) to the number of units; 0 if all weights are 0
     """
-    squares = float(np.sum(units * weights**2))
-    return float(np.sum(units * weights)) ** 2 / squares if squares > 0 else 0.0
+    total, largest = float(np.sum(units)), float(np.max(np.abs(weights), initial=0.0))
+    if total == 0.0 or largest == 0.0:
+        return 0.0
+    shares, relative = units / total, weights / largest  # so that no square underflows
+    squares = float(np.sum(shares * relative**2))
+    return total * float(np.sum(shares * relative)) ** 2 / squares if squares > 0 else 0.0
