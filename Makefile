@@ -28,7 +28,7 @@ study: $(VENV)/.installed  ## Do the core study, about 90 minutes on two cores; 
 study-sensitivity: $(VENV)/.installed  ## Do the study of learning rate, batch size and depth
 	$(BIN)/sb3-grpo study sensitivity $(ARGS)
 
-study-quick: $(VENV)/.installed  ## Do a small study and report it, five minutes on two cores
+study-quick: $(VENV)/.installed  ## Do a small study and report it, which takes minutes
 	$(BIN)/sb3-grpo study quick $(ARGS)
 	$(BIN)/sb3-grpo report runs/study/quick
 
