@@ -2,6 +2,7 @@
 
     taskset -c 0 python -m benchmarks.simulation --markdown docs/results/benchmark-simulation.md
     taskset -c 0 python -m benchmarks.simulation --profile --markdown docs/results/benchmark-simulation-profile.md
+    python -m benchmarks.simulation --start --markdown docs/results/benchmark-start.md
 
 A random valid policy plays whole episodes, resets, observations, masks and infos included. Every environment is measured
 several times in turn, and the fastest time of each counts: other processes only ever add to it. With one thread it is the time
@@ -10,7 +11,9 @@ that this process had a core, which is the clock's on an idle machine.
 
 import argparse
 import os
+import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -238,6 +241,38 @@ def profiled(scenario: str, n: int, repetitions: int) -> Measured:
     return Measured((f"{scenario}, {n} hospitals", "µs a decision", "share"), rows)
 
 
+START: Final = """
+import time
+began = time.perf_counter()
+import hospital_gym
+imported = time.perf_counter() - began
+from hospital_gym.hospital_env import HospitalEnv
+from hospital_gym.hospital_vector_env import HospitalVectorEnv
+many, one = HospitalVectorEnv(4), HospitalEnv()
+many.reset(seed=0)
+many.step(many.simulators.masks.argmax(axis=1))
+stepped = time.perf_counter() - began
+one.reset(seed=0)
+ended = False
+while not ended:
+    *_, ended, _ = one.step(one.action_masks().argmax())
+print(imported, stepped, time.perf_counter() - began)
+"""
+
+
+def started() -> Measured:
+    """The clock's seconds of a first start, with nothing compiled yet, and of a second one, in processes of their own."""
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(2):
+            words = [sys.executable, "-c", START]
+            environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+            answer = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+            seconds.append([f"{float(word):.2f}" for word in answer.split()])
+    names = ("import hospital_gym", "... a first step of many hospitals", "... a whole episode of one, too")
+    return Measured(("seconds until", "first start", "second start"), list(zip(names, *seconds, strict=True)))
+
+
 def main() -> int:
     """Measure and print; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -245,13 +280,14 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="also measure with N threads (%(default)s)")
     parser.add_argument("--repetitions", type=int, default=7, metavar="N", help="measurements of each row (%(default)s)")
     parser.add_argument("--profile", action="store_true", help="say where the time of a decision goes instead")
+    parser.add_argument("--start", action="store_true", help="measure import and compilation instead")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
     options = parser.parse_args()
     th.set_num_threads(1)
     load, rng = os.getloadavg()[0], np.random.default_rng(0)
-    if options.profile:
-        text = machine(load, f"numba {numba.__version__}")
-        report([profiled(options.scenario, 64, options.repetitions)], text, options.markdown)
+    if options.profile or options.start:
+        table = started() if options.start else profiled(options.scenario, 64, options.repetitions)
+        report([table], machine(load, f"numba {numba.__version__}"), options.markdown)
         return 0
     measured = players(options.scenario, options.threads)
     for repetition in range(options.repetitions):

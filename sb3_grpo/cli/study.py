@@ -1,6 +1,6 @@
 """``sb3-grpo study``: do a declared grid of trainings and evaluations, on all cores of this machine or on a cluster.
 
-    sb3-grpo study quick                       # five minutes: see how it works
+    sb3-grpo study quick                       # some minutes: see how it works
     sb3-grpo study core --dry-run              # what would be done, and how long it would take
     sb3-grpo study diagnosis                   # the comparison of methods that diagnose, on public tables
     sb3-grpo study my_grid.yml --out runs/mine
