@@ -143,7 +143,7 @@ class IcuStays:
 
     def groups(self, *names: str) -> tuple[Ints, tuple[str, ...]]:
         """
-        Groups by the combinations of attributes that occur.
+        Groups by the combinations of attributes that occur. Stays of which one is unknown are one group, the last.
 
         :param names: of the attributes; none: one group of all stays
         :return: (N,) group of each stay, 0 to G - 1; and the names of the G groups, as ``"female & 65-79"``, the last
@@ -154,9 +154,9 @@ class IcuStays:
             raise ValueError(f"groups: got {names!r}, expected different attributes among {sorted(self.attributes)}")
         if not names:
             return np.zeros(len(self), dtype=np.int64), ("all",)
-        columns = [self.attributes[name] for name in names]
-        cells = list(zip(*(column.tolist() for column in columns), strict=True))
-        present = sorted(set(cells), key=lambda cell: tuple((text == UNKNOWN, _order(text)) for text in cell))
+        columns = [self.attributes[name].tolist() for name in names]
+        cells = [(UNKNOWN,) if UNKNOWN in cell else cell for cell in zip(*columns, strict=True)]
+        present = sorted(set(cells), key=lambda cell: (cell == (UNKNOWN,), tuple(map(_order, cell))))
         number = {cell: place for place, cell in enumerate(present)}
         return np.array([number[cell] for cell in cells], dtype=np.int64), tuple(" & ".join(cell) for cell in present)
 

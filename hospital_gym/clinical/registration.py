@@ -1,4 +1,4 @@
-"""Ids of the diagnosis environments. Imports nothing heavy."""
+"""Ids of the clinical environments. Imports nothing heavy."""
 
 from typing import Any, Final
 
@@ -24,3 +24,13 @@ def register_diagnosis_envs() -> None:
                 vector_entry_point="hospital_gym.clinical.diagnosis_vector_env:DiagnosisVectorEnv",
                 kwargs=dict(kwargs),
             )
+
+
+def register_early_warning() -> None:
+    """Register ``EarlyWarning-ICU-v0``; calling it again does nothing."""
+    if "EarlyWarning-ICU-v0" not in registry:
+        register(
+            "EarlyWarning-ICU-v0",
+            entry_point="hospital_gym.clinical.early_warning_env:EarlyWarningEnv",
+            vector_entry_point="hospital_gym.clinical.early_warning_vector_env:EarlyWarningVectorEnv",
+        )
