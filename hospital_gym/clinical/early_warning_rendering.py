@@ -29,7 +29,8 @@ def print_stay(watch: "Watch", position: int, hour: int, escalated: bool) -> str
         measured = np.flatnonzero(np.isfinite(values[:, place]))
         if len(measured):
             value, ago = values[measured[-1], place], hour - measured[-1]
-            lines.append(f"  {channel.modality}: {channel.name} {value:.4g} {channel.unit}, {ago} h ago")
+            unit = f" {channel.unit}" if channel.unit else ""
+            lines.append(f"  {channel.modality}: {channel.name} {value:.4g}{unit}, {ago} h ago")
     return "\n".join(lines)
 
 
@@ -53,7 +54,7 @@ def draw_stay(watch: "Watch", position: int, hour: int, escalated: bool) -> npt.
     for axes, (name, places) in zip(panels, stays.modalities.items(), strict=True):
         picture = axes.imshow(shown[:, places].T, aspect="auto", cmap="RdBu_r", vmin=-3, vmax=3, interpolation="nearest")
         axes.set_yticks(range(len(places)), [stays.channels[place].name for place in places], fontsize=6)
-        axes.set_ylabel(name.replace("_", " "), fontsize=7)
+        axes.set_title(name.replace("_", " "), fontsize=7, loc="left", pad=2)
         axes.axvline(hour + 0.5, color="crimson" if escalated else "black", linewidth=2.0 if escalated else 0.8)
     panels[-1].set_xlabel("hours since admission")
     bar = figure.colorbar(picture, ax=panels.tolist(), shrink=0.4)
