@@ -111,7 +111,7 @@ def test_scales_are_those_of_the_training_stays() -> None:
     train, test = prepare_watch(stays, "train"), prepare_watch(stays, "test")
     assert np.array_equal(train.observations.scales.channels.mean, test.observations.scales.channels.mean)
     assert train.observations.scales.channels.mean[0] == pytest.approx(np.nanmean(train.observations.stays.values[:, 0]), 1e-5)
-    parts = [set(prepare_watch(stays, part).rows.tolist()) for part in ("train", "validation", "test")]  # type: ignore
+    parts = [set(prepare_watch(stays, part).rows.tolist()) for part in ("train", "validation", "test")]
     assert set.union(*parts) == set(range(60)) == set(prepare_watch(stays, "all").rows.tolist())
     assert sum(map(len, parts)) == 60
     assert prepare_watch(stays, "train") is train  # shared by environments
@@ -122,7 +122,8 @@ def test_scales_are_those_of_the_training_stays() -> None:
 
 def _play(env: EarlyWarningEnv, case: int, actions: list[int]) -> tuple[list[float], dict[str, Any]]:
     env.reset(options={"case": case})
-    rewards, info = [], {}
+    rewards: list[float] = []
+    info: dict[str, Any] = {}
     for place, action in enumerate(actions):
         _, reward, terminated, truncated, info = env.step(action)
         assert terminated == (place == len(actions) - 1) and not truncated
@@ -327,7 +328,7 @@ def test_group_relative_ppo_learns_in_it_without_a_warning() -> None:
         model.learn(2 * 8 * 32)
     assert model.group_names is not None and "male & 65-79" in model.group_names
     assert model._relative_log["group/advantage_distance"] > 0.1
-    model.predict(vec_env.reset())
+    assert set(np.unique(model.predict(vec_env.reset())[0])) <= {0, 1}  # type: ignore[arg-type]
 
 
 def test_the_package_needs_no_pytorch() -> None:
