@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hospital_gym.clinical.data_directory import MissingDataError
-from hospital_gym.clinical.icu_stays import MODALITIES, Channel, IcuStays
+from hospital_gym.clinical.icu_stays import MODALITIES, SHARES, SPLITS, Channel, IcuStays
 from hospital_gym.clinical.stays import load_stays
 from hospital_gym.clinical.stays.physionet_2012 import HOURS, SERIES, STATIC, read_physionet_2012
 from hospital_gym.clinical.stays.synthetic import synthetic_stays
@@ -57,7 +57,7 @@ def test_a_split_is_disjoint_stratified_and_stable() -> None:
     parts = stays.split()
     assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(500))
     deaths = int(stays.died.sum())
-    for name, share in (("train", 0.6), ("validation", 0.2), ("test", 0.2)):
+    for name, share in zip(SPLITS, SHARES, strict=True):
         assert abs(stays.died[parts[name]].sum() - share * deaths) <= 1
         assert abs(len(parts[name]) - share * 500) <= 2
     # The order of stays moves nobody to another part, another seed does

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,9 @@ Floats = npt.NDArray[np.float32]
 MODALITIES: Final = ("vitals", "blood_gas", "chemistry", "haematology", "fluids")
 """What channels measure: vital signs; blood gas and ventilation; blood chemistry; blood count; fluids."""
 
-SPLITS: Final = ("train", "validation", "test")
+Part = Literal["train", "validation", "test"]
+
+SPLITS: Final[tuple[Part, ...]] = ("train", "validation", "test")
 """Parts that patients are split into."""
 
 SHARES: Final = (0.6, 0.2, 0.2)
@@ -186,7 +188,7 @@ class IcuStays:
             patient_ids=self.patient_ids[chosen],
         )
 
-    def split(self, shares: tuple[float, float, float] = SHARES, seed: int = 0) -> dict[str, Ints]:
+    def split(self, shares: tuple[float, float, float] = SHARES, seed: int = 0) -> dict[Part, Ints]:
         """
         Patients at random into training, validation and test: of those with a death, and of the others, each part has its
         share.

@@ -18,11 +18,13 @@ study.py      do a declared grid of trainings and evaluations
 target.py     train for a promise to every group and check it; target_report.py its tables
 train.py      train one model, in one process or several; checkpoints.py what an interruption leaves
 tune.py       tune a rule's thresholds
+warn.py       train policies that warn of deaths in intensive care and judge them; warn_report.py writes that down
 zoo.py        hand over to RL Baselines3 Zoo
 ------------- --------------------------------------------------------------------------------------
 options.py    reading and checking options
 jobs.py       what runs in a worker process: train a model, evaluate a policy
-evaluation.py what evaluate and compare share; play_job.py their part in a worker process, diagnose_job.py diagnose's
+evaluation.py what evaluate and compare share; play_job.py their part in a worker process, diagnose_job.py diagnose's,
+              warn_job.py warn's
 workers.py    the worker processes, their progress display, and how they are interrupted
 finished.py   which models of a folder are finished
 records.py    how the log of a hospital is to be read
@@ -54,6 +56,7 @@ from sb3_grpo.cli import (
     target,
     train,
     tune,
+    warn,
     zoo,
 )
 from sb3_grpo.cli.options import OneLineParser, UsageError
@@ -75,6 +78,7 @@ _COMMANDS: Final = (
     target,
     train,
     tune,
+    warn,
     zoo,
 )
 
