@@ -10,7 +10,7 @@ command goes on where it was interrupted. Exit status: 0 done, 1 a training fail
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +45,9 @@ def add_parser(subparsers: Any) -> None:
         metavar="NAME[,NAME]",
         help=f"among {', '.join(POLICIES)}; the first is the one whose groups are drawn (%(default)s)",
     )
+    parser.add_argument(
+        "--floors", default=",".join(FLOORS), metavar="NAME[,NAME]", help="classifiers to compare with (%(default)s)"
+    )
     parser.add_argument("--seeds", type=whole_number(1), default=5, metavar="N", help="trainings of each policy (%(default)s)")
     parser.add_argument("--updates", type=whole_number(1), metavar="N", help=f"of each ({Training().updates})")
     parser.add_argument("--processes", type=whole_number(1), default=1, metavar="N", help="trainings at a time (%(default)s)")
@@ -61,11 +64,11 @@ def run(args: argparse.Namespace) -> int:
     :param args: the options
     :return: exit status
     """
-    names = _policies(args.policies)
+    names, floors = _names("--policies", args.policies, POLICIES), _names("--floors", args.floors, FLOORS)
     stays = _stays(args.data)
     folder = make_folder(args.output, "--output")
     training = Training() if args.updates is None else replace(Training(), updates=args.updates)
-    jobs: list[PolicyJob | FloorJob] = [FloorJob(kind, args.data, folder / "trainings") for kind in FLOORS]
+    jobs: list[PolicyJob | FloorJob] = [FloorJob(kind, args.data, folder / "trainings") for kind in floors]
     for name in names:
         jobs += [PolicyJob(name, training, seed, args.data, folder / "trainings") for seed in range(args.seeds)]
     console = make_console()
@@ -79,15 +82,15 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         print(failed, file=sys.stderr)
         return 1
-    write_report(jobs, stays, names, training, folder, args.resamples)
+    write_report(jobs, stays, names, floors, training, folder, args.resamples)
     return 0
 
 
-def _policies(text: str) -> list[str]:
+def _names(option: str, text: str, known: Iterable[str]) -> list[str]:
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    unknown = [name for name in names if name not in POLICIES]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise UsageError(f"--policies: got {', '.join(unknown)}, expected names among {', '.join(POLICIES)}")
+        raise UsageError(f"{option}: got {', '.join(unknown)}, expected names among {', '.join(known)}")
     return names
 
 

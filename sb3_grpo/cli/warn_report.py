@@ -35,6 +35,7 @@ def write_report(
     jobs: Sequence[PolicyJob | FloorJob],
     stays: IcuStays,
     names: Sequence[str],
+    floors: Sequence[str],
     training: Training,
     folder: Path,
     n_resamples: int,
@@ -45,6 +46,7 @@ def write_report(
     :param jobs: the trainings, all finished
     :param stays: all stays
     :param names: of the policies, the first is the one whose groups are drawn
+    :param floors: classifiers that they are compared with
     :param training: how policies were trained
     :param folder: where to write
     :param n_resamples: of patients, for intervals
@@ -57,13 +59,13 @@ def write_report(
         trained = job.found(stays)
         assert trained is not None
         found.setdefault(job.name, []).append(trained)
-    scored = {name: _scored(found[name]) for name in (*names, *FLOORS)}
+    scored = {name: _scored(found[name]) for name in (*names, *floors)}
     labels = {name: POLICIES[name].label for name in names} | FLOORS
     if len(found[names[0]]) > 1:  # all trainings of the first policy as one
         scored = {f"{names[0]}{COMMITTEE}": scored[names[0]].committee(), **scored}
         labels[f"{names[0]}{COMMITTEE}"] = f"{labels[names[0]]}, {len(found[names[0]])} as a committee"
     with console.status("Intervals"):
-        results = judge(scored, _patients(stays), list(FLOORS), n_resamples=n_resamples)
+        results = judge(scored, _patients(stays), floors, n_resamples=n_resamples)
     console.print(terminal_table(results, labels))
     distances = {name: _distance(found[name]) for name in names if found[name][0].distance}
     sentences = _sentences(stays, found, names, training, n_resamples, distances, labels)
@@ -123,8 +125,8 @@ def _sentences(
     sentences = [
         f"{parts['train']} patients to learn from ({died['train']} die in hospital), {parts['validation']} to choose by "
         f"({died['validation']}), {parts['test']} to judge ({died['test']}). Nothing was chosen by the test patients.",
-        f"Policies: {n_seeds} trainings each of {steps:,} hours, {training.updates} updates, of which the policy is kept whose "
-        "mean return on the validation patients is largest. The score of an hour is the probability that the policy "
+        f"Policies: {n_seeds} trainings each of {steps:,} hours, {training.updates} updates, of which the policy is kept "
+        "whose mean return on the validation patients is largest. The score of an hour is the probability that the policy "
         "escalates in it. Floors: fitted anew every six hours, by summaries of what was seen until then; their settings, too, "
         "are those with the largest area among the validation patients. Alarms: in the first hour in which the score reaches "
         "the threshold that would have brought the largest return on the validation patients; floors can raise theirs every "

@@ -57,6 +57,8 @@ def _draw_groups(axes: Axes, results: Results, subject: str, labels: Mapping[str
                 axes.plot([estimate.low, estimate.high], [row, row], color=colour, linewidth=1.5)
                 axes.plot([estimate.value], [row], marker, color=colour, markersize=6)
             names.append(group)
+    if not names:
+        axes.text(0.5, 0.5, "groups are too small to compare", ha="center", fontsize=9, transform=axes.transAxes)
     axes.set_yticks(-np.arange(len(names)), names, fontsize=9)
     axes.plot([], [], "o", color=COLOURS[0], label="deaths announced")
     axes.plot([], [], "s", color=COLOURS[1], label="false alarms")

@@ -219,7 +219,7 @@ def read_trained(path: Path, settings: Mapping[str, Any]) -> Trained | None:
     :return: the result; None if the file is not there, not whole, or another training's
     """
     try:
-        with np.load(path) as kept:
+        with path.open("rb") as file, np.load(file) as kept:
             facts = json.loads(str(kept["facts"]))
             if facts["settings"] != json.loads(json.dumps(settings)):
                 return None
