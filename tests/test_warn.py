@@ -14,7 +14,7 @@ from hospital_gym.clinical.early_warning_env import EarlyWarningEnv
 from hospital_gym.clinical.icu_stays import SPLITS
 from hospital_gym.clinical.stays.synthetic import synthetic_stays
 from sb3_grpo.cli import main
-from sb3_grpo.early_warning.alarms import alarm_hours, alarm_returns, best_threshold, expected_return
+from sb3_grpo.early_warning.alarms import alarm_hours, alarm_returns, best_threshold, escalated_by, expected_return
 from sb3_grpo.early_warning.floors import features, risks
 from sb3_grpo.early_warning.methods import Policy, Training
 from sb3_grpo.early_warning.results import Patients, Scored, judge
@@ -111,6 +111,13 @@ def test_results_of_known_patients() -> None:
     )
     assert results.groups["right"]["all"].insufficient == {"all": (10, 30)}  # fewer than 20 deaths
     json.dumps(results.to_dict(), allow_nan=False)
+
+
+def test_policies_raise_alarms_by_what_they_would_have_done_so_far() -> None:
+    escalating = np.array([[[0.5, 0.5, 0.0]]])
+    assert escalated_by(escalating).tolist() == [[[0.5, 0.75, 0.75]]]
+    assert Scored(escalating, escalating, drawn=True).for_alarms()[1].tolist() == [[[0.5, 0.75, 0.75]]]
+    assert Scored(escalating, escalating).for_alarms()[0] is escalating
 
 
 def test_a_committee_is_the_mean_of_its_members() -> None:

@@ -59,7 +59,7 @@ def write_report(
         trained = job.found(stays)
         assert trained is not None
         found.setdefault(job.name, []).append(trained)
-    scored = {name: _scored(found[name]) for name in (*names, *floors)}
+    scored = {name: _scored(found[name], name in names) for name in (*names, *floors)}
     labels = {name: POLICIES[name].label for name in names} | FLOORS
     if len(found[names[0]]) > 1:  # all trainings of the first policy as one
         scored = {f"{names[0]}{COMMITTEE}": scored[names[0]].committee(), **scored}
@@ -88,8 +88,9 @@ def write_report(
     console.print(f"{folder}: early-warning.md, early-warning.json, early-warning.png", highlight=False, soft_wrap=True)
 
 
-def _scored(trainings: Sequence[Trained]) -> Scored:
-    return Scored(*(np.stack([getattr(each, part) for each in trainings]) for part in ("validation", "test")))
+def _scored(trainings: Sequence[Trained], drawn: bool) -> Scored:
+    validation, test = (np.stack([getattr(each, part) for each in trainings]) for part in ("validation", "test"))
+    return Scored(validation, test, drawn)
 
 
 def _patients(stays: IcuStays) -> Patients:
@@ -128,9 +129,9 @@ def _sentences(
         f"Policies: {n_seeds} trainings each of {steps:,} hours, {training.updates} updates, of which the policy is kept "
         "whose mean return on the validation patients is largest. The score of an hour is the probability that the policy "
         "escalates in it. Floors: fitted anew every six hours, by summaries of what was seen until then; their settings, too, "
-        "are those with the largest area among the validation patients. Alarms: in the first hour in which the score reaches "
-        "the threshold that would have brought the largest return on the validation patients; floors can raise theirs every "
-        "six hours only.",
+        "are those with the largest area among the validation patients. Alarms: in the first hour by which the policy has "
+        "escalated with a certain probability, the one that would have brought the largest return on the validation patients; "
+        "those of floors in the first hour with a certain score, found alike. Floors can raise theirs every six hours only.",
         f"Brackets: 95 % intervals, BCa, {n_resamples} resamples of patients, whose contributions are averaged over trainings "
         "first. Rates of groups: limits that hold for all groups together.",
         _FLOORS_OF_ALL,

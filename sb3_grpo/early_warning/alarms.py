@@ -27,6 +27,14 @@ def expected_return(escalating: FloatArray, died: Booleans, rewards: EscalationR
     return float((chances * worth).sum(axis=1).mean())
 
 
+def escalated_by(escalating: FloatArray) -> FloatArray:
+    """
+    :param escalating: (..., H) probability of escalating in each hour, if it was not done before
+    :return: (..., H) probability of having escalated by then
+    """
+    return np.asarray(1.0 - np.cumprod(1.0 - escalating, axis=-1), dtype=np.float64)
+
+
 def alarm_hours(score: FloatArray, threshold: float) -> npt.NDArray[np.int64]:
     """
     :param score: (..., N, H); NaN where there is none

@@ -70,13 +70,16 @@ class Policy:
 
 
 _FUSION: Final = "sb3_grpo.time_series:TimeSeriesFusionExtractor"
+_SMALL: Final = {"encoder": "cnn", "modality_dim": 16, "static_dim": 8}
 _INDIVIDUAL: Final = {"alpha_2": 0.0, "alpha_3": 0.0}
 
 POLICIES: Final[dict[str, Policy]] = {
     "summary": Policy("policy on summaries"),
     "summary-individual": Policy("policy on summaries, individual advantage alone", arguments=_INDIVIDUAL),
     "flat": Policy("policy on 48 hours, flat network", observe="window", window=48),
-    "fusion": Policy("policy on 48 hours, fusion network", observe="window", window=48, extractor=_FUSION),
+    "fusion": Policy(
+        "policy on 48 hours, fusion network", observe="window", window=48, extractor=_FUSION, extractor_arguments=_SMALL
+    ),
 }
 """Every policy by the name it has on the command line."""
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hospital_gym.clinical.early_warning import EscalationRewards
 from sb3_grpo.diagnosis.results import rounded
-from sb3_grpo.early_warning.alarms import FloatArray, alarm_hours, alarm_returns, best_threshold
+from sb3_grpo.early_warning.alarms import FloatArray, alarm_hours, alarm_returns, best_threshold, escalated_by
 from sb3_grpo.fairness.classification import Attribute, Diagnoses, GroupRates, area_under_curve, diagnosis_metrics
 from sb3_grpo.fairness.classification.ranking import average_precision
 from sb3_grpo.fairness.inference import bootstrap_estimates
@@ -39,18 +39,27 @@ _Estimates = dict[str, Estimate]
 @dataclass(frozen=True)
 class Scored:
     """
-    What a method says of validation and test patients, in each of S trainings.
+    What a method says of validation and test patients, in each of S trainings. Patients are ranked by the score of an hour.
 
     :param validation: (S, N', H) scores, NaN in hours without one
     :param test: (S, N, H)
+    :param drawn: whether a score is the probability of escalating in that hour, if it was not done before. Then alarms go by
+        the probability of having escalated by that hour; else by the score itself
     """
 
     validation: FloatArray
     test: FloatArray
+    drawn: bool = False
 
     def committee(self) -> "Scored":
         """The mean of all trainings, as one."""
-        return Scored(self.validation.mean(axis=0)[None], self.test.mean(axis=0)[None])
+        return Scored(self.validation.mean(axis=0)[None], self.test.mean(axis=0)[None], self.drawn)
+
+    def for_alarms(self) -> tuple[FloatArray, FloatArray]:
+        """What alarms go by, of validation and of test patients."""
+        if not self.drawn:
+            return self.validation, self.test
+        return escalated_by(self.validation), escalated_by(self.test)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class Results:
     :param alarms: by method and measure (:data:`ALARMS`)
     :param alarm_changes: by method and reference: change of the reward a patient
     :param groups: by method and attribute: true and false alarm rates
-    :param thresholds: by method: scores from which on an alarm is raised, one for each training
+    :param thresholds: by method: from which on an alarm is raised, one for each training
     """
 
     rankings: Mapping[str, Mapping[int, _Estimates]]
@@ -111,14 +120,11 @@ def judge(
     """
     rewards = rewards or EscalationRewards()
     rankings, changes = _rankings(scored, patients, references, hours, np.random.default_rng(seed), n_resamples)
-    thresholds = {
-        name: tuple(best_threshold(score, patients.died_validation, rewards) for score in each.validation)
-        for name, each in scored.items()
-    }
-    raised = {
-        name: np.stack([alarm_hours(score, least) for score, least in zip(each.test, thresholds[name], strict=True)])
-        for name, each in scored.items()
-    }
+    thresholds, raised = {}, {}
+    for name, each in scored.items():
+        known, judged = each.for_alarms()
+        thresholds[name] = tuple(best_threshold(score, patients.died_validation, rewards) for score in known)
+        raised[name] = np.stack([alarm_hours(score, least) for score, least in zip(judged, thresholds[name], strict=True)])
     n_hours = next(iter(scored.values())).test.shape[2]
     alarms, alarm_changes = _alarms(raised, patients.died, n_hours, references, rewards, seed, n_resamples)
     groups = {name: _groups(hour < n_hours, patients, seed, n_resamples) for name, hour in raised.items()}
