@@ -13,7 +13,8 @@ COLUMNS: Final = {
         "HAS_CHARTEVENTS_DATA"
     ),
     "ICUSTAYS": (
-        "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID DBSOURCE FIRST_CAREUNIT LAST_CAREUNIT FIRST_WARDID LAST_WARDID INTIME OUTTIME LOS"
+        "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID DBSOURCE FIRST_CAREUNIT LAST_CAREUNIT FIRST_WARDID LAST_WARDID "
+        "INTIME OUTTIME LOS"
     ),
     "CHARTEVENTS": (
         "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID ITEMID CHARTTIME STORETIME CGID VALUE VALUENUM VALUEUOM WARNING ERROR "
@@ -22,7 +23,8 @@ COLUMNS: Final = {
     "LABEVENTS": "ROW_ID SUBJECT_ID HADM_ID ITEMID CHARTTIME VALUE VALUENUM VALUEUOM FLAG",
     "INPUTEVENTS_CV": (
         "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID CHARTTIME ITEMID AMOUNT AMOUNTUOM RATE RATEUOM STORETIME CGID ORDERID "
-        "LINKORDERID STOPPED NEWBOTTLE ORIGINALAMOUNT ORIGINALAMOUNTUOM ORIGINALROUTE ORIGINALRATE ORIGINALRATEUOM ORIGINALSITE"
+        "LINKORDERID STOPPED NEWBOTTLE ORIGINALAMOUNT ORIGINALAMOUNTUOM ORIGINALROUTE ORIGINALRATE ORIGINALRATEUOM "
+        "ORIGINALSITE"
     ),
     "INPUTEVENTS_MV": (
         "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID STARTTIME ENDTIME ITEMID AMOUNT AMOUNTUOM RATE RATEUOM STORETIME CGID ORDERID "
@@ -51,11 +53,11 @@ def write_table(folder: Path, name: str, rows: Rows = (), suffix: str = ".csv", 
     """
     names = COLUMNS[name].split()
     assert all(set(row) <= {column.lower() for column in names} for row in rows)
-    lines = [",".join(f'"{column}"' for column in names)]
+    lines = [",".join(f'"{column.lower() if lower else column}"' for column in names)]
     lines += [",".join(_cell(row.get(column.lower())) for column in names) for row in rows]
     text = "\n".join(lines) + "\n"
     path = folder / ((name.lower() if lower else name) + suffix)
-    data = (text.lower() if lower else text).encode()
+    data = text.encode()
     path.write_bytes(gzip.compress(data) if suffix == ".csv.gz" else data)
     return path
 

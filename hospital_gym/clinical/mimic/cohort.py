@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from hospital_gym.clinical.case_table import UNKNOWN, Ints
 from hospital_gym.clinical.icu_stays import Floats
+from hospital_gym.clinical.mimic.tables import fetch
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -57,7 +58,7 @@ STATIC: Final = (
     *("age", "male", "unit coronary", "unit cardiac surgery", "unit medical", "unit surgical"),
     *("emergency", "hours in hospital before"),
 )
-"""What is known at admission to the unit: years; 1 for men; 1 for the kind of unit; 1 if it was no elective admission; hours."""
+"""What is known at admission to the unit: years; 1 for men; 1 for the unit's kind; 1 unless planned or a birth; hours."""
 
 _ETHNICITIES: Final = (
     ("UNKNOWN%", UNKNOWN),
@@ -110,7 +111,7 @@ def make_cohort(connection: "DuckDBPyConnection", queries: dict[str, str], hours
     assert counts is not None
     total, strange, timeless, young = counts
     connection.execute(_STAYS, [neonates, hours if hours is not None else 2**31])
-    read = connection.execute("SELECT * FROM stays ORDER BY first_row").fetchnumpy()
+    read = fetch(connection, "SELECT * FROM stays ORDER BY first_row")
     reasons = {
         "without a row in ADMISSIONS and PATIENTS": strange,
         "whose times are missing or end before they begin": timeless,
@@ -124,7 +125,7 @@ def make_cohort(connection: "DuckDBPyConnection", queries: dict[str, str], hours
     age, sex, unit = _floats(read["age"]), _words(read["gender"]), _units(read["first_careunit"])
     male = np.select([sex == "M", sex == "F"], [1.0, 0.0], np.nan)
     kinds = [np.where(unit == UNKNOWN, np.nan, unit == name.removeprefix("unit ")) for name in STATIC[2:6]]
-    static = [age, male, *kinds, _floats(read["emergency"]), _floats(read["hours_before"])]
+    static = [age, male, *kinds, _floats(read["is_emergency"]), _floats(read["hours_before"])]
     attributes = {
         "sex": np.select([sex == "M", sex == "F"], ["male", "female"], UNKNOWN),
         "age_band": _age_band(age),
@@ -147,15 +148,18 @@ def make_cohort(connection: "DuckDBPyConnection", queries: dict[str, str], hours
 _COHORT: Final = """
 CREATE TABLE everybody AS
 WITH patients AS ({PATIENTS}), admissions AS ({ADMISSIONS}), icustays AS ({ICUSTAYS}), joined AS (
-    SELECT i.*, a.hadm_id IS NOT NULL AND p.subject_id IS NOT NULL AS known, p.gender, a.insurance, coalesce(a.hospital_expire_flag, (a.deathtime IS NOT NULL)::INTEGER) AS died, {ethnicity} AS ethnicity,
-        CASE WHEN a.admission_type IS NOT NULL THEN (upper(a.admission_type) IN ('EMERGENCY', 'URGENT'))::DOUBLE END AS emergency,
-        greatest(epoch(i.intime) - epoch(a.admittime), 0) / 3600 AS hours_before,
-        floor((epoch(i.intime) - epoch(p.dob)) / (365.2425 * 86400)) AS years,
+    SELECT i.*, p.gender, a.insurance, {ethnicity} AS ethnicity,
+        a.hadm_id IS NOT NULL AND p.subject_id IS NOT NULL AS known,
+        coalesce(a.hospital_expire_flag, (a.deathtime IS NOT NULL)::INTEGER) AS died,
+        upper(a.admission_type) IN ('EMERGENCY', 'URGENT') AS emergency,
+        (epoch(i.intime) - epoch(a.admittime)) / 3600 AS since_admission,
+        date_part('year', age(i.intime, p.dob)) AS years,
         CASE WHEN a.deathtime > i.intime AND a.deathtime < i.outtime THEN a.deathtime ELSE i.outtime END AS until_time
     FROM icustays i LEFT JOIN admissions a ON i.hadm_id = a.hadm_id LEFT JOIN patients p ON i.subject_id = p.subject_id
 )
-SELECT *, epoch(intime) AS begin, coalesce(years < 1, false) AS young,
-    CASE WHEN years > {oldest} THEN {median} ELSE greatest(years, 0) END AS age,
+SELECT *, epoch(intime) AS begin, coalesce(years < 1, false) AS young, emergency::DOUBLE AS is_emergency,
+    CASE WHEN years > {oldest} THEN {median} WHEN years < 0 THEN 0 ELSE years END AS age,
+    CASE WHEN since_admission < 0 THEN 0 ELSE since_admission END AS hours_before,
     CASE WHEN until_time > intime THEN epoch(until_time) - epoch(intime) END AS seconds
 FROM joined
 """
@@ -187,8 +191,8 @@ def _floats(column: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def _words(column: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
-    filled = np.where(np.ma.getmaskarray(column), None, np.ma.getdata(column))
-    return np.array([UNKNOWN if text is None or text == "" else str(text) for text in filled.tolist()])
+    missing, texts = np.ma.getmaskarray(column).tolist(), np.ma.getdata(column).tolist()
+    return np.array([UNKNOWN if hole or not text else str(text) for hole, text in zip(missing, texts, strict=True)])
 
 
 def _units(column: npt.NDArray[Any]) -> npt.NDArray[np.str_]:

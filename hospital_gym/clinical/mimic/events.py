@@ -6,6 +6,7 @@ import numpy as np
 
 from hospital_gym.clinical.icu_stays import Floats
 from hospital_gym.clinical.mimic.items import CONVERSIONS, ItemTable
+from hospital_gym.clinical.mimic.tables import fetch, literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -44,7 +45,9 @@ EVENTS: Final = {
     "LABEVENTS": EventTable("valuenum", "charttime", stay=False),
     "INPUTEVENTS_CV": EventTable("amount", "charttime", unit="amountuom"),
     # Rewritten rows were not given: they are kept in MIMIC-III for auditing
-    "INPUTEVENTS_MV": EventTable("amount", "starttime", "endtime", unit="amountuom", unless=("statusdescription", "Rewritten")),
+    "INPUTEVENTS_MV": EventTable(
+        "amount", "starttime", "endtime", unit="amountuom", unless=("statusdescription", "Rewritten")
+    ),
     "OUTPUTEVENTS": EventTable("value", "charttime", unless=("iserror", "1")),
 }
 
@@ -57,12 +60,12 @@ BOLUS: Final = 60.0
 
 def prepare(connection: "DuckDBPyConnection", items: ItemTable) -> None:
     """Make the tables ``items`` and ``events``, the second one empty."""
-    connection.execute(
-        "CREATE TABLE items (table_name VARCHAR, itemid BIGINT, channel SMALLINT, part VARCHAR, conversion VARCHAR, "
-        "low DOUBLE, high DOUBLE)"
+    rows = ", ".join(
+        f"({literal(i.table)}, {i.itemid}, {i.channel}, {literal(i.part)}, {literal(i.conversion)}, {i.low}, {i.high})"
+        for i in items.items
     )
-    rows = [[i.table, i.itemid, i.channel, i.part, i.conversion, i.low, i.high] for i in items.items]
-    connection.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    names = "table_name, itemid, channel, part, conversion, low, high"
+    connection.execute(f"CREATE TABLE items AS SELECT * FROM (VALUES {rows}) AS given ({names})")
     connection.execute('CREATE TABLE events ("row" BIGINT, channel SMALLINT, part VARCHAR, value DOUBLE, believed BOOLEAN)')
 
 
@@ -134,11 +137,12 @@ def hourly_values(connection: "DuckDBPyConnection", items: ItemTable, channel: i
     :param values: (rows, C), changed in place
     """
     combine = {"mean": "avg", "sum": "sum"}[items.combine[channel]]
-    found = connection.execute(
+    found = fetch(
+        connection,
         f'SELECT "row", sum(value) AS value FROM (SELECT "row", part, {combine}(value) AS value FROM events '
         'WHERE channel = $1 AND believed GROUP BY "row", part) GROUP BY "row" HAVING count(*) = $2',
         [channel, items.parts(channel)],
-    ).fetchnumpy()
+    )
     values[found["row"], channel] = found["value"].astype(np.float32)
 
 
@@ -146,7 +150,9 @@ def refused(connection: "DuckDBPyConnection", items: ItemTable) -> tuple[str, ..
     """
     :return: a note on how many values lie beyond the limits of their channels, if any
     """
-    rows = connection.execute("SELECT channel, count(*) FROM events WHERE NOT believed GROUP BY channel ORDER BY channel").fetchall()
+    rows = connection.execute(
+        "SELECT channel, count(*) FROM events WHERE NOT believed GROUP BY channel ORDER BY channel"
+    ).fetchall()
     if not rows:
         return ()
     listed = ", ".join(f"{items.channels[channel].name} {count}" for channel, count in rows)

@@ -107,7 +107,9 @@ def read_items(path: str | os.PathLike[str] | None = None, modalities: Sequence[
         other = seen.setdefault((item.table, item.itemid), item)
         if other is not item:
             both = f"{names[other.channel]} and {names[item.channel]}"
-            raise ValueError(f"items: {file}: {item.table} {item.itemid} belongs to {both}, expected one channel for each item")
+            raise ValueError(
+                f"items: {file}: {item.table} {item.itemid} belongs to {both}, expected one channel for each item"
+            )
     channels = [Channel(str(name), entry["modality"], str(entry.get("unit", ""))) for name, entry in chosen.items()]
     combine = [_one_of(f"{file}: {name}", "combine", entry.get("combine", "mean"), COMBINE) for name, entry in chosen.items()]
     return ItemTable(tuple(channels), tuple(combine), tuple(items))

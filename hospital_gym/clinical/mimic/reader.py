@@ -1,10 +1,13 @@
 """MIMIC-III: stays in intensive care, hour by hour, from the tables as PhysioNet publishes them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
 import numpy as np
-from tqdm import tqdm
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hospital_gym.clinical.icu_stays import MODALITIES, IcuStays
 from hospital_gym.clinical.mimic.cohort import COHORT_TABLES, STATIC, make_cohort
@@ -12,7 +15,7 @@ from hospital_gym.clinical.mimic.events import EVENTS, add_events, hourly_values
 from hospital_gym.clinical.mimic.items import read_items
 from hospital_gym.clinical.mimic.tables import database, find_tables, readable, scan
 
-HOURS = 48
+HOURS: Final = 48
 """Most hours of a stay, unless told otherwise: those of PhysioNet 2012."""
 
 
@@ -27,11 +30,11 @@ def read_mimic3(
     progress: bool | None = None,
 ) -> IcuStays:
     """
-    Read PATIENTS, ADMISSIONS, ICUSTAYS and those of CHARTEVENTS, LABEVENTS, INPUTEVENTS_CV, INPUTEVENTS_MV and OUTPUTEVENTS that
-    the channels need. Tables are streamed: memory does not grow with them, only with the hours that are returned.
+    Read PATIENTS, ADMISSIONS, ICUSTAYS and those of CHARTEVENTS, LABEVENTS, INPUTEVENTS_CV, INPUTEVENTS_MV and OUTPUTEVENTS
+    that the channels need. Tables are streamed: memory does not grow with them, only with the hours that are returned.
 
-    Several values of a channel in one hour are their mean; volumes are their sum, and those given over a period are spread over
-    its hours. Entries marked as errors, rewritten orders, and what was charted before the stay or after it do not count.
+    Several values of a channel in one hour are their mean; volumes are their sum, and those given over a period are spread
+    over its hours. Entries marked as errors, rewritten orders, and what was charted before or after the stay do not count.
     ``died`` means death in this hospital stay, also for the earlier of several stays in the unit.
 
     :param data: the folder of the tables (.csv or .csv.gz), or one with a folder ``mimic3``; None for the environment variable
@@ -56,7 +59,7 @@ def read_mimic3(
         with readable(files["ICUSTAYS"].parent):
             cohort = make_cohort(connection, queries, hours, neonates)
         prepare(connection, table)
-        for name in tqdm(table.tables, "tables", disable=None if progress is None else not progress):
+        for name in _shown(table.tables, files, progress):
             query = scan(connection, files[name], EVENTS[name].columns())
             with readable(files[name]):
                 add_events(connection, name, query)
@@ -76,3 +79,17 @@ def read_mimic3(
         patient_ids=cohort.patient_ids,
         notes=notes,
     )
+
+
+def _shown(names: Sequence[str], files: Mapping[str, Path], progress: bool | None) -> Iterator[str]:
+    """The names, while a bar that grows with the bytes read shows which table it is."""
+    console = Console(stderr=True)
+    columns = (TextColumn("reading {task.description}"), BarColumn(), TimeElapsedColumn())
+    sizes = {name: files[name].stat().st_size for name in names}
+    shown = console.is_terminal if progress is None else progress
+    with Progress(*columns, console=console, disable=not shown) as bars:
+        task = bars.add_task("", total=sum(sizes.values()))
+        for name in names:
+            bars.update(task, description=f"{files[name].name} ({sizes[name] / 1e6:,.0f} MB)")
+            yield name
+            bars.advance(task, sizes[name])

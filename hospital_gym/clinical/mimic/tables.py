@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy.typing as npt
 
 from hospital_gym.clinical.data_directory import ENVIRONMENT_VARIABLE, DataSet, MissingDataError, data_directory
 
@@ -114,6 +116,13 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except (duckdb.InvalidInputException, duckdb.IOException, duckdb.BinderException) as error:
         raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def fetch(connection: "DuckDBPyConnection", sql: str, parameters: Sequence[Any] = ()) -> dict[str, npt.NDArray[Any]]:
+    """
+    :return: columns of the result by name; masked where values are missing
+    """
+    return cast(dict[str, npt.NDArray[Any]], connection.execute(sql, list(parameters)).fetchnumpy())
 
 
 def literal(text: str | os.PathLike[str]) -> str:
