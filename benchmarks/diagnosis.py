@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 import torch as th
 
-from benchmarks.tables import Measured, machine, report
+from benchmarks.tables import Measured, machine, peak_memory, report
 from sb3_grpo import FairGRPO
 
 FEATURES: Final = 20
@@ -42,14 +42,6 @@ def synthetic(n: int, seed: int = 0) -> Arrays:
     features[:, 0] = np.where((group == 1) & (rng.random(n) < 0.5), features[:, 0], 2.0 * label - 1 + 0.5 * features[:, 0])
     features[:, 1] = group
     return features, label, group, rng.integers(0, 2, n)
-
-
-def peak_memory(reset: bool = False) -> float:
-    """Most memory of this process, in MiB, since it was reset (Linux)."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def fair_grpo(arrays: Arrays, **kwargs: Any) -> tuple[Callable[[int], Any], Callable[[], float]]:

@@ -38,6 +38,14 @@ def machine(load: float, *versions: str) -> str:
     )
 
 
+def peak_memory(reset: bool = False) -> float:
+    """Most memory of this process, in MiB, since it was reset (Linux)."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+
+
 def markdown(table: Measured) -> str:
     """A table in Markdown, columns of numbers to the right."""
     number = re.compile(r"(-?[\d.,]+( \(.*\)| ± [\d.,]+)?)?")

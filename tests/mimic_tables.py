@@ -3,40 +3,9 @@
 import gzip
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-COLUMNS: Final = {
-    "PATIENTS": "ROW_ID SUBJECT_ID GENDER DOB DOD DOD_HOSP DOD_SSN EXPIRE_FLAG",
-    "ADMISSIONS": (
-        "ROW_ID SUBJECT_ID HADM_ID ADMITTIME DISCHTIME DEATHTIME ADMISSION_TYPE ADMISSION_LOCATION DISCHARGE_LOCATION "
-        "INSURANCE LANGUAGE RELIGION MARITAL_STATUS ETHNICITY EDREGTIME EDOUTTIME DIAGNOSIS HOSPITAL_EXPIRE_FLAG "
-        "HAS_CHARTEVENTS_DATA"
-    ),
-    "ICUSTAYS": (
-        "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID DBSOURCE FIRST_CAREUNIT LAST_CAREUNIT FIRST_WARDID LAST_WARDID "
-        "INTIME OUTTIME LOS"
-    ),
-    "CHARTEVENTS": (
-        "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID ITEMID CHARTTIME STORETIME CGID VALUE VALUENUM VALUEUOM WARNING ERROR "
-        "RESULTSTATUS STOPPED"
-    ),
-    "LABEVENTS": "ROW_ID SUBJECT_ID HADM_ID ITEMID CHARTTIME VALUE VALUENUM VALUEUOM FLAG",
-    "INPUTEVENTS_CV": (
-        "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID CHARTTIME ITEMID AMOUNT AMOUNTUOM RATE RATEUOM STORETIME CGID ORDERID "
-        "LINKORDERID STOPPED NEWBOTTLE ORIGINALAMOUNT ORIGINALAMOUNTUOM ORIGINALROUTE ORIGINALRATE ORIGINALRATEUOM "
-        "ORIGINALSITE"
-    ),
-    "INPUTEVENTS_MV": (
-        "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID STARTTIME ENDTIME ITEMID AMOUNT AMOUNTUOM RATE RATEUOM STORETIME CGID ORDERID "
-        "LINKORDERID ORDERCATEGORYNAME SECONDARYORDERCATEGORYNAME ORDERCOMPONENTTYPEDESCRIPTION ORDERCATEGORYDESCRIPTION "
-        "PATIENTWEIGHT TOTALAMOUNT TOTALAMOUNTUOM ISOPENBAG CONTINUEINNEXTDEPT CANCELREASON STATUSDESCRIPTION "
-        "COMMENTS_EDITEDBY COMMENTS_CANCELEDBY COMMENTS_DATE ORIGINALAMOUNT ORIGINALRATE"
-    ),
-    "OUTPUTEVENTS": (
-        "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID CHARTTIME ITEMID VALUE VALUEUOM STORETIME CGID STOPPED NEWBOTTLE ISERROR"
-    ),
-}
-"""Columns of the tables, as in the files of PhysioNet."""
+from hospital_gym.clinical.mimic.made_up import COLUMNS
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -52,9 +21,9 @@ def write_table(folder: Path, name: str, rows: Rows = (), suffix: str = ".csv", 
     :param lower: names of the file and of the columns in lower case, as in the demo
     """
     names = COLUMNS[name].split()
-    assert all(set(row) <= {column.lower() for column in names} for row in rows)
-    lines = [",".join(f'"{column.lower() if lower else column}"' for column in names)]
-    lines += [",".join(_cell(row.get(column.lower())) for column in names) for row in rows]
+    assert all(set(row) <= set(names) for row in rows)
+    lines = [",".join(f'"{column if lower else column.upper()}"' for column in names)]
+    lines += [",".join(_cell(row.get(column)) for column in names) for row in rows]
     text = "\n".join(lines) + "\n"
     path = folder / ((name.lower() if lower else name) + suffix)
     data = text.encode()
