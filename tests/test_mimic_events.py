@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 pytest.importorskip("duckdb")
 
+from benchmarks.mimic_with_pandas import read_with_pandas
 from hospital_gym.clinical.icu_stays import IcuStays
 from hospital_gym.clinical.mimic import read_mimic3
 from hospital_gym.clinical.mimic.items import EVENT_TABLES
+from hospital_gym.clinical.mimic.made_up import write_made_up_tables
 from tests.mimic_tables import admission, at, patient, stay, write_table
 
 HOLE = np.nan
@@ -188,6 +190,22 @@ def test_what_is_given_over_a_period_is_spread(
     stays = read(tmp_path, INPUTEVENTS_MV=[row])
     assert channel(stays, "Crystalloids") == pytest.approx(expected, nan_ok=True)
     assert any("Crystalloids 1." in note for note in stays.notes) == (amount == 6000)
+
+
+def test_made_up_tables_agree_with_pandas(tmp_path: Path) -> None:
+    """Everything at once, read in another way: every channel, two systems of units, periods, errors, entries without stay."""
+    write_made_up_tables(tmp_path, stays=6, events=40_000, seed=3)
+    stays = read_mimic3(tmp_path, hours=None)
+    ids, values = read_with_pandas(tmp_path)
+    np.testing.assert_array_equal(stays.stay_ids, ids)
+    np.testing.assert_allclose(stays.values, values, rtol=1e-6)
+    assert np.isfinite(stays.values).any(axis=0).all()  # every channel was read
+    assert 0.01 < np.isfinite(stays.values).mean() < 0.9
+    first = read_mimic3(tmp_path, hours=30)
+    for number, hours in enumerate(first.hours.tolist()):
+        assert hours == min(stays.hours[number], 30)
+        is_mean = [channel.unit != "ml in the hour" for channel in stays.channels]
+        np.testing.assert_array_equal(first.stay(number)[:, is_mean], stays.stay(number)[:hours, is_mean])
 
 
 @settings(max_examples=10, deadline=None)

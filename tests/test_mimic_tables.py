@@ -1,5 +1,6 @@
 """MIMIC-III: who is in the data, which files are read, and what is said of those that cannot be."""
 
+import gzip
 import os
 import pickle
 import shutil
@@ -15,6 +16,7 @@ from hospital_gym.clinical.data_directory import MissingDataError
 from hospital_gym.clinical.icu_stays import IcuStays
 from hospital_gym.clinical.mimic import read_mimic3
 from hospital_gym.clinical.mimic.items import DEFAULT, EVENT_TABLES, read_items
+from hospital_gym.clinical.mimic.made_up import COLUMNS, write_made_up_tables
 from tests.mimic_tables import admission, at, patient, stay, write_table
 
 HEART_RATE = {"subject_id": 1, "itemid": 211, "charttime": at("08:30"), "valuenum": 80}
@@ -249,6 +251,23 @@ def test_items_of_the_package() -> None:
     assert all(50_800 <= item.itemid <= 51_600 for item in table.items if item.table == "LABEVENTS")
     summed = {channel.name for channel, combine in zip(table.channels, table.combine, strict=True) if combine == "sum"}
     assert summed == {channel.name for channel in table.channels if channel.unit == "ml in the hour"}
+
+
+def test_made_up_tables(tmp_path: Path) -> None:
+    """The same seed makes the same tables, packed or not; another seed makes others."""
+    write_made_up_tables(tmp_path / "a", stays=3, events=300, seed=1)
+    write_made_up_tables(tmp_path / "b", stays=3, events=300, seed=1, suffix=".csv.gz")
+    write_made_up_tables(tmp_path / "c", stays=3, events=300, seed=2)
+    for name in COLUMNS:
+        text = (tmp_path / "a" / f"{name}.csv").read_bytes()
+        assert sorted(gzip.decompress((tmp_path / "b" / f"{name}.csv.gz").read_bytes()).splitlines()) == sorted(
+            text.splitlines()
+        )
+        assert (tmp_path / "c" / f"{name}.csv").read_bytes() != text
+        assert text.splitlines()[0].decode().lower().split(",") == COLUMNS[name].split()
+    for argument in ({"stays": 0}, {"events": -1}, {"seed": 1.5}, {"suffix": ".zip"}):
+        with pytest.raises(ValueError, match=next(iter(argument))):
+            write_made_up_tables(tmp_path, **argument)  # type: ignore[arg-type]
 
 
 DEMO = Path(os.environ.get("HOSPITAL_GYM_DATA", "/nowhere")) / "mimic3_demo"

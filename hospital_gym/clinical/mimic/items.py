@@ -26,6 +26,8 @@ CONVERSIONS: Final = {
 }
 """From the unit of an item to that of its channel: SQL in which x is the value."""
 
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
+
 COMBINE: Final = ("mean", "sum")
 """What becomes of several values of a channel in one hour."""
 
@@ -92,7 +94,7 @@ def read_items(path: str | os.PathLike[str] | None = None, modalities: Sequence[
     """
     file = DEFAULT if path is None else Path(path)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"items: {file} cannot be read as YAML: {error}") from error
     if not isinstance(content, dict) or not content:

@@ -14,7 +14,8 @@ COLUMNS: Final = {
     "PATIENTS": "row_id subject_id gender dob dod dod_hosp dod_ssn expire_flag",
     "ADMISSIONS": (
         "row_id subject_id hadm_id admittime dischtime deathtime admission_type admission_location discharge_location "
-        "insurance language religion marital_status ethnicity edregtime edouttime diagnosis hospital_expire_flag has_chartevents_data"
+        "insurance language religion marital_status ethnicity edregtime edouttime diagnosis hospital_expire_flag "
+        "has_chartevents_data"
     ),
     "ICUSTAYS": (
         "row_id subject_id hadm_id icustay_id dbsource first_careunit last_careunit first_wardid last_wardid "
@@ -27,7 +28,8 @@ COLUMNS: Final = {
     "LABEVENTS": "row_id subject_id hadm_id itemid charttime value valuenum valueuom flag",
     "INPUTEVENTS_CV": (
         "row_id subject_id hadm_id icustay_id charttime itemid amount amountuom rate rateuom storetime cgid orderid "
-        "linkorderid stopped newbottle originalamount originalamountuom originalroute originalrate originalrateuom originalsite"
+        "linkorderid stopped newbottle originalamount originalamountuom originalroute originalrate "
+        "originalrateuom originalsite"
     ),
     "INPUTEVENTS_MV": (
         "row_id subject_id hadm_id icustay_id starttime endtime itemid amount amountuom rate rateuom storetime cgid orderid "
