@@ -14,6 +14,7 @@ import numpy as np
 from sphinx.application import Sphinx
 
 from hospital_gym import records
+from hospital_gym.clinical.mimic.items import read_items
 from hospital_gym.observation import ObservationLayout
 from hospital_gym.scenarios import SCENARIOS, Scenario, describe
 
@@ -87,8 +88,22 @@ def record_table() -> str:
     return "\n".join(["| Column | Type | Meaning |", "|---|---|---|", *rows])
 
 
+def mimic_table() -> str:
+    """Channels of MIMIC-III, their limits, and the items they are made of."""
+    table = read_items()
+    rows = ["| Modality | Channel | Unit | Believed | Items |", "|---|---|---|---|---|"]
+    for number, channel in enumerate(table.channels):
+        items = [item for item in table.items if item.channel == number]
+        low, high = min(item.low for item in items), max(item.high for item in items)
+        limits = "parts" if table.parts(number) > 1 else f"{low:g} to {high:g}"
+        listed = ", ".join(f"{item.itemid}" + (f" ({item.conversion})" if item.conversion != "none" else "") for item in items)
+        rows.append(f"| `{channel.modality}` | {channel.name} | {channel.unit} | {limits} | {listed} |")
+    return "\n".join(rows)
+
+
 SOURCES: Final[dict[str, Callable[..., str]]] = {
     "class-page": class_page,
+    "mimic-table": mimic_table,
     "observation-table": observation_table,
     "record-table": record_table,
     "scenario-table": scenario_table,

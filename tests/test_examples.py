@@ -34,6 +34,18 @@ def test_id_only_gradients(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     assert max(cosines[5:]) < 0.5
 
 
+def test_mimic3_stays(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    from hospital_gym.clinical.stays.files import read_stays
+
+    monkeypatch.setattr("sys.argv", ["mimic3_stays.py", "--hours", "6", "--output", str(tmp_path / "stays.npz")])
+    runpy.run_path(str(EXAMPLES / "mimic3_stays.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert "150 stays, 900 hours" in printed and "female & 65-79" in printed
+    assert printed.count("\nhour ") == 6 and "waited to the end" in printed
+    assert len(read_stays(tmp_path / "stays.npz")) == 150
+
+
 def rows_of(printed: str) -> list[list[str]]:
     """Cells of the rows of a table that was printed."""
     return [[cell.strip() for cell in line.strip("│| ").split("│")] for line in printed.splitlines() if line.startswith("│")]
