@@ -78,7 +78,7 @@ HEADER: Final = ("reader", "events", "files, GB", "seconds", "of a core", "event
 def rows_of(events: int, readers: list[str]) -> tuple[list[tuple[str, ...]], float]:
     """Rows of the table for one number of events, and the largest difference between readers."""
     with TemporaryDirectory() as name:
-        folder, rows = Path(name), []
+        folder, rows = Path(name), list[tuple[str, ...]]()
         write_made_up_tables(folder, max(1, round(events / EVENTS_OF_A_STAY)), events)
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e9
         print(f"wrote {events:,} events, {size:.2f} GB", file=sys.stderr)
@@ -110,7 +110,12 @@ def main() -> int:
     """Measure and print; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--events", type=int, nargs="+", default=[1_000_000, 10_000_000], metavar="N", help="rows of events (%(default)s)"
+        "--events",
+        type=int,
+        nargs="+",
+        default=[1_000_000, 10_000_000, 30_000_000],
+        metavar="N",
+        help="rows of events (%(default)s)",
     )
     parser.add_argument("--without-peer", action="store_true", help="do not measure pandas")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table to this file")
@@ -120,7 +125,7 @@ def main() -> int:
     if args.measure:
         print(json.dumps(measure(args.measure, args.folder)))
         return 0
-    load, rows, worst = os.getloadavg()[0], [], 0.0
+    load, rows, worst = os.getloadavg()[0], list[tuple[str, ...]](), 0.0
     for events in args.events:
         found, gap = rows_of(events, list(READERS)[: 1 if args.without_peer else 2])
         rows, worst = rows + found, max(worst, gap)

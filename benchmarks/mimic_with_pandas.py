@@ -91,7 +91,7 @@ def _of_a_moment(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _spread(frame: pd.DataFrame) -> pd.DataFrame:
     first = (frame["a"] // 3600).clip(lower=0).astype(int)
-    last = np.ceil(np.minimum(frame["b"], frame["seconds"]) / 3600).astype(int)
+    last = np.ceil(frame[["b", "seconds"]].min(axis=1) / 3600).astype(int)
     count = (last - first).to_numpy()
     long = frame.loc[frame.index.repeat(count)]
     hour = np.repeat(first.to_numpy(), count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)

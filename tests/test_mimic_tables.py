@@ -267,7 +267,7 @@ def test_made_up_tables(tmp_path: Path) -> None:
         assert text.splitlines()[0].decode().lower().split(",") == COLUMNS[name].split()
     for argument in ({"stays": 0}, {"events": -1}, {"seed": 1.5}, {"suffix": ".zip"}):
         with pytest.raises(ValueError, match=next(iter(argument))):
-            write_made_up_tables(tmp_path, **argument)  # type: ignore[arg-type]
+            write_made_up_tables(tmp_path, **argument)
 
 
 DEMO = Path(os.environ.get("HOSPITAL_GYM_DATA", "/nowhere")) / "mimic3_demo"

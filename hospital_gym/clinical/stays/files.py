@@ -3,8 +3,9 @@
 import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def write_stays(stays: IcuStays, path: str | os.PathLike[str]) -> None:
     :raises ValueError: if it does not, or ids are neither numbers nor texts
     """
     target = _checked(path)
-    arrays = {name: np.asarray(getattr(stays, name)) for name in _ARRAYS}
+    arrays: dict[str, Any] = {name: np.asarray(getattr(stays, name)) for name in _ARRAYS}
     for name, array in arrays.items():
         if array.dtype.kind == "O":
             raise ValueError(f"{name}: got {array.dtype}, expected numbers or texts, which can be written to a file")
@@ -50,17 +51,17 @@ def read_stays(path: str | os.PathLike[str]) -> IcuStays:
     """
     file = _checked(path)
     try:
-        with np.load(file) as content:
+        with file.open("rb") as opened, np.load(opened) as content:
             told = json.loads(str(content["told"]))
             if told["format"] != FORMAT:
                 raise ValueError(f"its format is {told['format']!r}, expected {FORMAT!r}")
-            arrays = {name: content[name] for name in _ARRAYS}
+            arrays: dict[str, Any] = {name: content[name] for name in _ARRAYS}
             marked = [name for name in content.files if name.startswith("attribute ")]
             attributes = {name.removeprefix("attribute "): content[name] for name in marked}
             channels = tuple(Channel(*channel) for channel in told["channels"])
-            names = {"static_names": tuple(told["static_names"]), "notes": tuple(told["notes"])}
-            return IcuStays(**arrays, attributes=attributes, channels=channels, **names)
-    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            names, notes = tuple(told["static_names"]), tuple(told["notes"])
+            return IcuStays(**arrays, attributes=attributes, channels=channels, static_names=names, notes=notes)
+    except (AttributeError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{file}: is no file of stays, or is damaged: {error}") from error
 
 
