@@ -16,7 +16,8 @@ from sb3_grpo.diagnosis.dynamics import curve_plan, early_point
 from sb3_grpo.diagnosis.floors import classifier_probabilities
 from sb3_grpo.diagnosis.folds import POOLED, SOURCES, inner_folds, make_folds
 from sb3_grpo.diagnosis.methods import METHODS, Training
-from sb3_grpo.diagnosis.results import summarise
+from sb3_grpo.diagnosis.page import conclusion
+from sb3_grpo.diagnosis.results import Results, summarise
 from sb3_grpo.diagnosis.tables import estimate_text
 from sb3_grpo.fairness.classification import Attribute
 from sb3_grpo.fairness.inference.results import Estimate
@@ -118,13 +119,39 @@ def test_a_seed_without_all_its_folds_is_left_out() -> None:
     assert collect(table, tasks, {}, ["sex"]) == {}
 
 
-def test_results_compare_on_the_same_patients() -> None:
+@pytest.fixture(scope="module")
+def compared() -> Results:
     table = small_table(400)
     tasks = plan(table, {name: METHODS[name] for name in ("logistic", "boosting")}, SHORT, {POOLED: [0]}, 3)
     answers = {task.file_name: task.run(table)[0] for task in tasks}
     diagnoses = collect(table, tasks, answers, ["sex", "age"])[POOLED]
     sources = Attribute(table.source_id, table.source_names)
-    results = summarise(POOLED, diagnoses, "logistic", ["boosting"], sources, n_resamples=99)
+    return summarise(POOLED, diagnoses, "logistic", ["boosting"], sources, n_resamples=99)
+
+
+@pytest.mark.parametrize(
+    ("value", "p", "said"),
+    [
+        (
+            -0.1,
+            0.01,
+            "the gap is smaller, \u22120.100 (\u22120.200 to 0.000), corrected p = 0.010: that is more than noise. F1",
+        ),
+        (0.1, 0.2, "the gap is larger, +0.100 (0.000 to +0.200), corrected p = 0.200: that may be chance. F1"),
+        (0.0, 1.0, "the gap is the same, 0.000 (\u22120.100 to +0.100), corrected p = 1.000: that may be chance. F1"),
+        (np.nan, np.nan, "the gap cannot be compared: at least one of the two is not known. F1"),
+    ],
+)
+def test_conclusion(compared: Results, value: float, p: float, said: str) -> None:
+    change = compared.changes["boosting"]
+    gap = replace(change["ppv_gap"], difference=Estimate(value, value - 0.1, value + 0.1, 0.0, "BCa"))
+    results = replace(compared, changes={"boosting": {**change, "ppv_gap": gap}}, adjusted={"boosting": p})
+    text = conclusion(results, {"boosting": "Boosting", "logistic": "Logistic"}, "boosting")
+    assert f"Against Logistic on the same patients {said} changes by" in text
+
+
+def test_results_compare_on_the_same_patients(compared: Results) -> None:
+    results = compared
     assert set(results.changes) == {"boosting"} == set(results.adjusted)
     change = results.changes["boosting"]["f1"].difference.value
     f1 = [results.metrics[name].overall["f1"].value for name in ("boosting", "logistic")]

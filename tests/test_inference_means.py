@@ -102,6 +102,16 @@ def test_constant_samples_are_told_apart() -> None:
     assert (up.p_value, up.statistic, up.interval.low) == (0.0, math.inf, 1.0)
 
 
+@pytest.mark.parametrize("constant", [1.0, 0.1])  # the mean of three times 0.1 is not 0.1, so the variance is not quite 0
+def test_one_constant_sample_is_no_matter(constant: float) -> None:
+    """Of the other the variance is 1: error sqrt(1 / 3), and only its two degrees of freedom."""
+    test = welch_test([constant] * 3, np.array([0.0, 1.0, 2.0]) + constant)
+    assert test.statistic == pytest.approx(-math.sqrt(3)) and test.df == pytest.approx(2)
+    assert test.p_value == pytest.approx(2 * stats.t.sf(math.sqrt(3), 2))
+    half = stats.t.ppf(0.975, 2) / math.sqrt(3)
+    assert (test.interval.low, test.interval.high) == pytest.approx((-1 - half, -1 + half))
+
+
 def test_sign_flip_by_enumeration() -> None:
     """All 32 signs of the five differences: 0.10 0.12 0.06 0.14 up, 0.01 down."""
     d = X - Y

@@ -17,6 +17,7 @@ from hospital_gym.clinical.icu_stays import IcuStays
 from hospital_gym.clinical.mimic import read_mimic3
 from hospital_gym.clinical.mimic.items import DEFAULT, EVENT_TABLES, read_items
 from hospital_gym.clinical.mimic.made_up import COLUMNS, write_made_up_tables
+from hospital_gym.clinical.mimic.tables import database
 from tests.mimic_tables import admission, at, patient, stay, write_table
 
 HEART_RATE = {"subject_id": 1, "itemid": 211, "charttime": at("08:30"), "valuenum": 80}
@@ -178,6 +179,23 @@ def test_damaged_tables(tmp_path: Path) -> None:
         file.write("1,2,3\n")
     with pytest.raises(ValueError, match=r"CHARTEVENTS.csv cannot be read"):
         read_mimic3(folder)
+
+
+@pytest.mark.parametrize(("said", "meant"), [("Query interrupted", KeyboardInterrupt), ("another error", RuntimeError)])
+def test_an_interruption_is_one_and_leaves_nothing_behind(tmp_path: Path, said: str, meant: type[BaseException]) -> None:
+    """Ctrl-C in a query is a RuntimeError of DuckDB."""
+    with pytest.raises(meant), database(1.0, tmp_path) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1")
+        assert len(list(tmp_path.iterdir())) == 1
+        raise RuntimeError(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_fit_into_memory_goes_to_the_workspace(tmp_path: Path) -> None:
+    write_made_up_tables(tmp_path, stays=4, events=20_000)
+    first, second = (read_mimic3(tmp_path, memory=memory, workspace=tmp_path) for memory in (1.0, 0.1))
+    np.testing.assert_allclose(first.values, second.values, rtol=1e-6)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Results as one page that works offline, in the form of the reports (:mod:`sb3_grpo.fairness.report`)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -20,6 +21,7 @@ from sb3_grpo.diagnosis.tables import (
     source_rows,
 )
 from sb3_grpo.fairness.classification import METRICS, RATES
+from sb3_grpo.fairness.inference.results import Estimate
 from sb3_grpo.fairness.report import elements, figures
 from sb3_grpo.fairness.report.page import compose
 from sb3_grpo.fairness.report.wording import capital, p_value
@@ -72,15 +74,23 @@ def conclusion(results: Results, labels: Mapping[str, str], subject: str) -> str
     change = results.changes.get(subject)
     if change is None or results.reference is None:
         return text
-    gap, f1 = change["ppv_gap"], change["f1"]
-    verdict = "smaller" if gap.difference.value < 0 else "larger"
-    p = p_value(results.adjusted.get(subject, float("nan")))
-    shown = "that is more than noise" if results.adjusted.get(subject, 1.0) < 0.05 else "that may be chance"
+    gap, f1 = change["ppv_gap"].difference, change["f1"].difference
     return (
-        f"{text} Against {labels[results.reference]} on the same patients the gap is {verdict}, "
-        f"{estimate_text(gap.difference, signed=True)}, corrected p = {p}: {shown}. "
-        f"F1 changes by {estimate_text(f1.difference, signed=True)}."
+        f"{text} Against {labels[results.reference]} on the same patients "
+        f"{_gap_change(gap, results.adjusted.get(subject, math.nan))} F1 changes by {estimate_text(f1, signed=True)}."
     )
+
+
+def _gap_change(gap: Estimate, adjusted: float) -> str:
+    """
+    :param gap: change of the gap; NaN where one of the two methods has none, for lack of answers or patients in a group
+    :param adjusted: its corrected p value
+    """
+    if math.isnan(gap.value):
+        return "the gap cannot be compared: at least one of the two is not known."
+    verdict = "smaller" if gap.value < 0 else "larger" if gap.value > 0 else "the same"
+    shown = "that is more than noise" if adjusted < 0.05 else "that may be chance"
+    return f"the gap is {verdict}, {estimate_text(gap, signed=True)}, corrected p = {p_value(adjusted)}: {shown}."
 
 
 def _decision(results: Results, labels: Mapping[str, str], subject: str, links: Sequence[tuple[str, str]]) -> str:

@@ -85,6 +85,10 @@ def database(memory: float, workspace: str | os.PathLike[str] | None = None) -> 
             connection.execute(f"SET temp_directory = {literal(folder)}")
             connection.execute("SET preserve_insertion_order = false")  # else whole tables are kept to put rows in order
             yield connection
+        except RuntimeError as error:
+            if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
         finally:
             connection.close()
 
