@@ -15,6 +15,7 @@ pytest.importorskip("duckdb")
 from hospital_gym.clinical.data_directory import MissingDataError
 from hospital_gym.clinical.icu_stays import IcuStays
 from hospital_gym.clinical.mimic import read_mimic3
+from hospital_gym.clinical.mimic.dictionary import check_items
 from hospital_gym.clinical.mimic.items import DEFAULT, EVENT_TABLES, read_items
 from hospital_gym.clinical.mimic.made_up import COLUMNS, write_made_up_tables
 from hospital_gym.clinical.mimic.tables import database
@@ -258,6 +259,20 @@ def test_items_of_ones_own(tmp_path: Path) -> None:
     stays = read_mimic3(write(tmp_path / "tables"), items=path, modalities=["heart"])
     assert [(channel.name, channel.modality, channel.unit) for channel in stays.channels] == [("Pulse", "heart", "1/min")]
     np.testing.assert_array_equal(stays.values[:, 0], [80, np.nan, np.nan, np.nan, np.nan])
+
+
+def test_items_are_checked_against_the_dictionary(tmp_path: Path) -> None:
+    items = tmp_path / "items.yml"
+    items.write_text(
+        "Pulse: {modality: v, limits: [0, 500], CHARTEVENTS: {211: Heart-Rate, 212: Heart Rhythm, 213: x}}\n"
+        "Acid: {modality: v, limits: [0, 14], LABEVENTS: {50820: PH, 211: pH}}"
+    )
+    (tmp_path / "D_ITEMS.csv").write_text('ROW_ID,ITEMID,LABEL\n1,211,Heart Rate\n2,212,"Respiratory, set"\n')
+    (tmp_path / "D_LABITEMS.csv").write_text("ROW_ID,ITEMID,LABEL\n1,50820,pH\n")
+    assert check_items(tmp_path, items) == ((212, "Heart Rhythm", "Respiratory, set"), (213, "x", None), (211, "pH", None))
+    (tmp_path / "D_LABITEMS.csv").unlink()
+    with pytest.raises(MissingDataError, match="D_LABITEMS"):
+        check_items(tmp_path, items)
 
 
 def test_items_of_the_package() -> None:

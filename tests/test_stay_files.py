@@ -3,11 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
+import hospital_gym  # noqa: F401
 from hospital_gym.clinical.icu_stays import IcuStays
-from hospital_gym.clinical.stays import synthetic_stays
+from hospital_gym.clinical.stays import load_stays, synthetic_stays
 from hospital_gym.clinical.stays.files import read_stays, write_stays
 
 
@@ -30,6 +32,15 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     first, second = stays.split(), again.split()
     assert all(np.array_equal(first[part], second[part]) for part in first)
     assert [path.name for path in tmp_path.iterdir()] == ["stays.npz"]
+
+
+def test_environments_take_the_file(tmp_path: Path) -> None:
+    write_stays(synthetic_stays(40, hours=3), tmp_path / "stays.npz")
+    env = gym.make("EarlyWarning-ICU-v0", data=str(tmp_path / "stays.npz"), groups="sex", split="all")
+    assert len(env.unwrapped.watch) == 40  # type: ignore[attr-defined]
+    assert load_stays(tmp_path / "stays.npz") is load_stays(str(tmp_path / "stays.npz"))  # read once
+    with pytest.raises(FileNotFoundError):
+        gym.make("EarlyWarning-ICU-v0", data=str(tmp_path / "others.npz"))
 
 
 def test_what_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
