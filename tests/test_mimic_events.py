@@ -36,7 +36,7 @@ def channel(stays: IcuStays, name: str, number: int = 0) -> list[float]:
     return stays.stay(number)[:, column].tolist()
 
 
-def chart(itemid: int, clock: str, value: Any, **other: Any) -> dict[str, Any]:
+def chart(itemid: float, clock: str, value: Any, **other: Any) -> dict[str, Any]:
     return {"itemid": itemid, "charttime": at(clock), "valuenum": value, **other}
 
 
@@ -80,7 +80,7 @@ def test_units_and_limits(tmp_path: Path, table: str, item: int, value: float, n
     stays = read(tmp_path, **{table: [chart(item, "09:10", value)]})
     assert channel(stays, name) == pytest.approx([HOLE, expected, HOLE, HOLE, HOLE], nan_ok=True, rel=1e-6)
     refused = f"Values beyond the limits of their channel are taken as missing: {name} 1."
-    assert stays.notes == ((refused,) if np.isnan(expected) else ())
+    assert (refused in stays.notes) == bool(np.isnan(expected))
 
 
 def test_entries_that_do_not_count(tmp_path: Path) -> None:
@@ -100,7 +100,15 @@ def test_entries_that_do_not_count(tmp_path: Path) -> None:
     assert channel(stays, "HR")[0] == 85.0
     assert channel(stays, "Urine")[0] == 30.0
     assert channel(stays, "Crystalloids")[0] == 60.0
-    assert stays.notes == ()
+    silent = "none of its entries is a value of a channel in one of the stays."
+    assert stays.notes == (f"LABEVENTS: {silent}", f"INPUTEVENTS_CV: {silent}")
+
+
+def test_whole_numbers_that_a_program_wrote_as_decimals(tmp_path: Path) -> None:
+    """As pandas does where a column has holes."""
+    rows = [chart(211.0, "08:10", 80.0, error="1.0"), chart(211.0, "08:20", 90.0, error="0.0", icustay_id=100.0)]
+    rows += [chart(211.0, "08:30", 70.0, subject_id=1.0)]
+    assert channel(read(tmp_path, CHARTEVENTS=rows), "HR")[0] == 80.0
 
 
 def test_what_is_no_number_or_no_time_is_missing(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def write(folder: Path, patients: Any = None, admissions: Any = None, stays: Any
 def test_one_stay(tmp_path: Path) -> None:
     stays = read_mimic3(write(tmp_path))
     assert stays.stay_ids.tolist() == [100] and stays.patient_ids is not None and stays.patient_ids.tolist() == [1]
-    assert stays.died.tolist() == [0] and stays.hours.tolist() == [5] and stays.notes == ()
+    assert stays.died.tolist() == [0] and stays.hours.tolist() == [5] and len(stays.notes) == 4
     expected = {"age": 69, "male": 0, "unit coronary": 0, "unit cardiac surgery": 0, "unit medical": 1, "unit surgical": 0}
     expected |= {"emergency": 1, "hours in hospital before": 2}
     assert dict(zip(stays.static_names, stays.static[0].tolist(), strict=True)) == expected

@@ -7,6 +7,7 @@ With --output stays.npz what was read is kept: hospital_gym.clinical.stays.files
 """
 
 import argparse
+import sys
 import tempfile
 from collections import Counter
 
@@ -14,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 
 import hospital_gym  # noqa: F401  registers the environments
+from hospital_gym.clinical.data_directory import MissingDataError
 from hospital_gym.clinical.icu_stays import IcuStays
 from hospital_gym.clinical.mimic import read_mimic3
 from hospital_gym.clinical.mimic.made_up import write_made_up_tables
@@ -56,7 +58,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if args.tables is None:
             write_made_up_tables(folder, stays=150, events=400_000)
-        stays = read_mimic3(args.tables or folder, hours=args.hours)
+        try:
+            stays = read_mimic3(args.tables or folder, hours=args.hours)
+        except (MissingDataError, ValueError) as error:
+            sys.exit(str(error))
     describe(stays)
     watch(stays)
     if args.output:

@@ -20,7 +20,7 @@ class EventTable(NamedTuple):
     :param begin: column of the time, or of the first time
     :param end: column of the last time; None: the entry is of one moment
     :param unit: column of the unit of a volume; None: the unit belongs to the item
-    :param unless: column, and what it holds in rows that do not count; None: all count
+    :param unless: column, its type, and what it holds in rows that do not count; None: all count
     :param stay: whether the table has a column ICUSTAY_ID
     """
 
@@ -28,7 +28,7 @@ class EventTable(NamedTuple):
     begin: str
     end: str | None = None
     unit: str | None = None
-    unless: tuple[str, str] | None = None
+    unless: tuple[str, str, str] | None = None
     stay: bool = True
 
     def columns(self) -> dict[str, str]:
@@ -37,18 +37,18 @@ class EventTable(NamedTuple):
         columns |= {"icustay_id": "BIGINT"} if self.stay else {}
         columns |= {self.end: "TIMESTAMP"} if self.end else {}
         columns |= {self.unit: "VARCHAR"} if self.unit else {}
-        return columns | ({self.unless[0]: "VARCHAR"} if self.unless else {})
+        return columns | ({self.unless[0]: self.unless[1]} if self.unless else {})
 
 
 EVENTS: Final = {
-    "CHARTEVENTS": EventTable("valuenum", "charttime", unless=("error", "1")),
+    "CHARTEVENTS": EventTable("valuenum", "charttime", unless=("error", "INTEGER", "1")),
     "LABEVENTS": EventTable("valuenum", "charttime", stay=False),
     "INPUTEVENTS_CV": EventTable("amount", "charttime", unit="amountuom"),
     # Rewritten rows were not given: they are kept in MIMIC-III for auditing
     "INPUTEVENTS_MV": EventTable(
-        "amount", "starttime", "endtime", unit="amountuom", unless=("statusdescription", "Rewritten")
+        "amount", "starttime", "endtime", unit="amountuom", unless=("statusdescription", "VARCHAR", "'Rewritten'")
     ),
-    "OUTPUTEVENTS": EventTable("value", "charttime", unless=("iserror", "1")),
+    "OUTPUTEVENTS": EventTable("value", "charttime", unless=("iserror", "INTEGER", "1")),
 }
 
 MILLILITRES: Final = {"ml": 1.0, "cc": 1.0, "l": 1000.0, "ul": 0.001}
@@ -69,7 +69,7 @@ def prepare(connection: "DuckDBPyConnection", items: ItemTable) -> None:
     connection.execute('CREATE TABLE events ("row" BIGINT, channel SMALLINT, part VARCHAR, value DOUBLE, believed BOOLEAN)')
 
 
-def add_events(connection: "DuckDBPyConnection", name: str, query: str) -> None:
+def add_events(connection: "DuckDBPyConnection", name: str, query: str) -> int:
     """
     Append what one table says of the stays to ``events``.
 
@@ -79,11 +79,12 @@ def add_events(connection: "DuckDBPyConnection", name: str, query: str) -> None:
     :param connection: a database with the tables ``stays``, ``items`` and ``events``
     :param name: of the table
     :param query: SQL that gives its columns
+    :return: how many values were appended
     """
     table = EVENTS[name]
     conversion = " ".join(f"WHEN '{key}' THEN {sql}" for key, sql in CONVERSIONS.items())
     volume = " ".join(f"WHEN '{unit}' THEN {factor}" for unit, factor in MILLILITRES.items())
-    connection.execute(
+    appended = connection.execute(
         _EVENTS.format(
             query=query,
             table=name,
@@ -93,10 +94,11 @@ def add_events(connection: "DuckDBPyConnection", name: str, query: str) -> None:
             length=f"epoch({table.end}) - epoch({table.begin})" if table.end else "0",
             least=BOLUS if table.end else 0.0,
             scale=f"CASE lower(trim({table.unit})) {volume} END" if table.unit else "1",
-            counts=f"{table.unless[0]} IS DISTINCT FROM '{table.unless[1]}'" if table.unless else "true",
+            counts=f"{table.unless[0]} IS DISTINCT FROM {table.unless[2]}" if table.unless else "true",
             conversion=f"CASE conversion {conversion} END",
         )
-    )
+    ).fetchone()
+    return int(appended[0]) if appended else 0
 
 
 # `a` and `b`: seconds from the beginning of the stay to that of the entry, and to its end. Entries of a moment (a = b) lie in

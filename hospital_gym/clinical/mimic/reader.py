@@ -59,14 +59,17 @@ def read_mimic3(
         with readable(files["ICUSTAYS"].parent):
             cohort = make_cohort(connection, queries, hours, neonates)
         prepare(connection, table)
+        silent: list[str] = []
         for name in _shown(table.tables, files, progress):
             query = scan(connection, files[name], EVENTS[name].columns())
             with readable(files[name]):
-                add_events(connection, name, query)
+                if not add_events(connection, name, query):
+                    silent.append(name)
         values = np.full((cohort.offsets[-1], len(table.channels)), np.nan, dtype=np.float32)
         for channel in range(len(table.channels)):
             hourly_values(connection, table, channel, values)
-        notes = (*cohort.notes, *refused(connection, table))
+        notes = [*cohort.notes, *refused(connection, table)]
+        notes += [f"{name}: none of its entries is a value of a channel in one of the stays." for name in silent]
     return IcuStays(
         values=values,
         offsets=cohort.offsets,
@@ -77,7 +80,7 @@ def read_mimic3(
         static_names=STATIC,
         attributes=cohort.attributes,
         patient_ids=cohort.patient_ids,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 

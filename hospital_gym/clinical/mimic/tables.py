@@ -21,7 +21,8 @@ MIMIC_III: Final = DataSet(
     licence="PhysioNet Credentialed Health Data License",
     how=(
         "To get it, become a credentialed user of PhysioNet, complete the training it asks for, sign the data use agreement, "
-        "download the tables and leave them as they are (.csv.gz or .csv)."
+        "download the tables and leave them as they are (.csv.gz or .csv). The demo of 100 patients is open to all and has "
+        "the same tables: https://physionet.org/content/mimiciii-demo/1.4/."
     ),
 )
 
@@ -55,8 +56,8 @@ def _keys(name: str) -> tuple[str, ...]:
 
 def _missing(names: Sequence[str], place: str) -> MissingDataError:
     wanted = ", ".join(f"{name}.csv.gz" for name in names)
-    source = f"{MIMIC_III.title} ({MIMIC_III.url}; {MIMIC_III.licence})"
-    return MissingDataError(f"{wanted}: {place}. It is part of {source}. {MIMIC_III.how}")
+    source = f"{MIMIC_III.title}: {MIMIC_III.url} ({MIMIC_III.licence})"
+    return MissingDataError(f"{wanted}: {place}. This is part of {source}. {MIMIC_III.how}")
 
 
 @contextmanager
