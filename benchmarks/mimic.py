@@ -101,9 +101,10 @@ def note(rows: list[tuple[str, ...]], worst: float, load: float) -> str:
     verdict = "within" if peak < LIMIT_GB else "**beyond**"
     same = "the same to the last bit" if worst == 0 else f"the same but for {worst:.0e} of the value"
     explained = f"""All hours of all stays, {len(read_items().channels)} channels; CSV files that are not packed. Seconds: by
-the clock, and those for which the process had a core. GB before: of the process with its imports; peak: the most while it read.
-`read_mimic3` lets DuckDB hold 1 GB and puts the rest on disk: its peak of {peak:.2f} GB is {verdict} the limit of
-{LIMIT_GB:g} GB. The peer reads whole tables, of them the columns that it needs. The hours of both are {same}, holes included."""
+the clock, and those for which the process had a core. GB before: of the process with its imports; peak: the most while
+it read. `read_mimic3` lets DuckDB hold 1 GB and puts the rest on disk: its peak of {peak:.2f} GB is {verdict} the limit of
+{LIMIT_GB:g} GB. The peer reads whole tables, of them the columns that it needs. The hours of both are {same}, holes
+included."""
     return f"{explained}\n\n{machine(load, f'DuckDB {duckdb.__version__}', f'pandas {pd.__version__}')}"
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from hospital_gym.clinical.case_table import UNKNOWN, Ints
 from hospital_gym.clinical.icu_stays import Floats
 from hospital_gym.clinical.mimic.tables import fetch
+from hospital_gym.clinical.tables.icu_mortality import AGE_BANDS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -45,8 +46,6 @@ UNITS: Final = {
     "NWARD": "neonatal",
 }
 """Kind of the unit by FIRST_CAREUNIT; the four of adults are those of PhysioNet 2012."""
-
-AGE_BANDS: Final = (45, 65, 80)
 
 OLDEST: Final = 89
 """Who is older is 300 years old in the data."""
@@ -107,24 +106,17 @@ def make_cohort(connection: "DuckDBPyConnection", queries: dict[str, str], hours
     :raises ValueError: if no stay is left
     """
     connection.execute(_COHORT.format(**queries, ethnicity=_ethnicity(), oldest=OLDEST, median=AGE_OF_OLDEST))
-    counts = connection.execute(_COUNTS).fetchone()
-    assert counts is not None
-    total, strange, timeless, young = counts
     connection.execute(_STAYS, [neonates, hours if hours is not None else 2**31])
     read = fetch(connection, "SELECT * FROM stays ORDER BY first_row")
-    reasons = {
-        "without a row in ADMISSIONS and PATIENTS": strange,
-        "whose times are missing or end before they begin": timeless,
-        "of neonates": 0 if neonates else young,
-    }
-    left_out = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+    total, left_out = _left_out(connection, neonates)
     if not len(read["icustay_id"]):
-        raise ValueError(f"ICUSTAYS: of {total} stays none is left" + (f": {left_out}" if left_out else ""))
-    notes = (f"Of {total} stays are left out: {left_out}.",) if left_out else ()
+        raise ValueError(f"ICUSTAYS: of {total} stays none is left{left_out and f': {left_out}'}")
     rows = np.concatenate([read["first_row"], [read["first_row"][-1] + read["hours"][-1]]])
     age, sex, unit = _floats(read["age"]), _words(read["gender"]), _units(read["first_careunit"])
     male = np.select([sex == "M", sex == "F"], [1.0, 0.0], np.nan)
-    kinds = [np.where(unit == UNKNOWN, np.nan, unit == name.removeprefix("unit ")) for name in STATIC[2:6]]
+    kinds = [
+        np.where(unit == UNKNOWN, np.nan, unit == name.removeprefix("unit ")) for name in STATIC if name.startswith("unit ")
+    ]
     static = [age, male, *kinds, _floats(read["is_emergency"]), _floats(read["hours_before"])]
     attributes = {
         "sex": np.select([sex == "M", sex == "F"], ["male", "female"], UNKNOWN),
@@ -140,8 +132,23 @@ def make_cohort(connection: "DuckDBPyConnection", queries: dict[str, str], hours
         read["icustay_id"].astype(np.int64),
         read["subject_id"].astype(np.int64),
         attributes,
-        notes,
+        (f"Of {total} stays are left out: {left_out}.",) if left_out else (),
     )
+
+
+def _left_out(connection: "DuckDBPyConnection", neonates: bool) -> tuple[int, str]:
+    """
+    :return: number of stays in ICUSTAYS; how many of them are left out for which reason, in words
+    """
+    counts = connection.execute(_COUNTS).fetchone()
+    assert counts is not None
+    total, strange, timeless, young = counts
+    reasons = {
+        "without a row in ADMISSIONS and PATIENTS": strange,
+        "whose times are missing or end before they begin": timeless,
+        "of neonates": 0 if neonates else young,
+    }
+    return total, ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
 
 
 # Seconds since 1970 as numbers: differences of times do not depend on months or time zones
