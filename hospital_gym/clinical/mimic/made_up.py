@@ -93,9 +93,10 @@ def write_made_up_tables(
         for name, query in _COHORT.items():
             _write(connection, name, query, target / f"{name}{suffix}")
         for name, share in SHARES.items():
-            connection.execute(_items([item for item in items if item.table == name]))
+            own = [item for item in items if item.table == name]
+            connection.execute(_items(own))
             rows = round(events * share / sum(SHARES.values()))
-            query = _EVENTS.format(table=name, rows=rows, stays=stays, wanted=round(1000 * WANTED))
+            query = _EVENTS.format(table=name, rows=rows, stays=stays, wanted=round(1000 * WANTED), items=len(own))
             _write(connection, name, query + _VALUES[name], target / f"{name}{suffix}")
 
 
@@ -158,7 +159,7 @@ WITH drawn AS (
         date_trunc('minute', s.intime + to_seconds(s.seconds * (1.1 * moment - 0.05))) AS noted, minutes, wrong,
         15000 + which AS cgid, coalesce(i.itemid, 900000 + which) AS itemid,
         round(coalesce(i.usual, 100) * (0.8 + 0.4 * u), 3) AS x
-    FROM drawn d JOIN stays s USING (number) LEFT JOIN items i ON d.wanted AND i.place = d.which % (SELECT count(*) FROM items)
+    FROM drawn d JOIN stays s USING (number) LEFT JOIN items i ON d.wanted AND i.place = d.which % {items}
 )
 """
 
