@@ -93,7 +93,7 @@ def test_results_of_known_patients() -> None:
     blind = np.full((40, 3), 0.5)
     scored = {"right": Scored(right[None], right[None]), "blind": Scored(blind[None], blind[None])}
     everybody = {"all": Attribute(np.zeros(40, dtype=np.int64), ("all",))}
-    results = judge(scored, Patients(died, died, everybody), ["blind"], hours=(1, 3), n_resamples=199)
+    results = judge(scored, Patients(died, died, everybody), [("right", "blind")], hours=(1, 3), n_resamples=199)
     assert results.rankings["right"][1]["auroc"].value == pytest.approx(0.5 + 0.5 / 10)  # 0.05 against 0 in the first hour
     assert results.rankings["right"][3]["auroc"].value == pytest.approx(0.9)
     assert results.rankings["blind"][3]["auprc"].value == pytest.approx(0.25)

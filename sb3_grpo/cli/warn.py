@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hospital_gym.clinical.data_directory import MissingDataError
+from hospital_gym.clinical.early_warning import HORIZON
 from hospital_gym.clinical.icu_stays import IcuStays
 from hospital_gym.clinical.stays import load_stays
 from sb3_grpo.cli.evaluation import make_console
@@ -96,9 +97,13 @@ def _names(option: str, text: str, known: Iterable[str]) -> list[str]:
 
 def _stays(data: str | None) -> IcuStays:
     try:
-        return load_stays(data)
+        stays = load_stays(data)
     except (MissingDataError, ValueError) as error:
         raise UsageError(f"--data: {error}") from None
+    shorter = int((stays.hours < HORIZON).sum())
+    if shorter:
+        raise UsageError(f"--data: {shorter} stays are shorter than {HORIZON} hours, expected patients seen equally long")
+    return stays
 
 
 def _train(jobs: Sequence[PolicyJob | FloorJob], stays: IcuStays, processes: int) -> str | None:

@@ -24,6 +24,7 @@ from sb3_grpo.early_warning.training import Trained
 from sb3_grpo.fairness.classification import Attribute
 
 _WAYS: Final = (("sex",), ("age_band",), ("unit",), ("sex", "age_band"))
+_PAIRS: Final = (("fusion", "flat"), ("flat", "summary"), ("fusion", "summary"), ("summary", "summary-individual"))
 _SETTLED: Final = 0.5  # the distance of advantages is that of the last half of the updates
 _FLOORS_OF_ALL: Final = (
     "On the whole set, five-fold, scikit-learn without tuning and the summaries of all 48 hours: logistic regression 0.839, "
@@ -64,13 +65,15 @@ def write_report(
     if len(found[names[0]]) > 1:  # all trainings of the first policy as one
         scored = {f"{names[0]}{COMMITTEE}": scored[names[0]].committee(), **scored}
         labels[f"{names[0]}{COMMITTEE}"] = f"{labels[names[0]]}, {len(found[names[0]])} as a committee"
+    pairs = [(name, floor) for name in scored if name not in floors for floor in floors]
+    pairs += [(name, other) for name, other in _PAIRS if {name, other} <= set(names)]
     with console.status("Intervals"):
-        results = judge(scored, _patients(stays), floors, n_resamples=n_resamples)
+        results = judge(scored, _patients(stays), pairs, n_resamples=n_resamples)
     console.print(terminal_table(results, labels))
     distances = {name: _distance(found[name]) for name in names if found[name][0].distance}
     sentences = _sentences(stays, found, names, training, n_resamples, distances, labels)
     title = "Early warning: " + ("made-up stays" if "Made up" in " ".join(stays.notes) else "PhysioNet 2012 set A")
-    text = "\n\n".join([f"# {title}", *sentences, "![](early-warning.png)", markdown(results, labels)])
+    text = "\n\n".join([f"# {title}", *sentences, markdown(results, labels)])
     write_text(folder / "early-warning.md", text)
     content = {
         "command": command_line(),

@@ -103,7 +103,7 @@ class Results:
 def judge(
     scored: Mapping[str, Scored],
     patients: Patients,
-    references: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
     hours: Sequence[int] = HOURS,
     rewards: EscalationRewards | None = None,
     seed: int = 0,
@@ -112,21 +112,21 @@ def judge(
     """
     :param scored: by method
     :param patients: whom they speak of
-    :param references: methods that the others are compared with
+    :param pairs: which method is compared with which
     :param hours: after how many hours patients are ranked
     :param rewards: what alarms are worth; None for the environment's defaults
     :param seed: of the resamples
     :param n_resamples: number of resamples of patients
     """
     rewards = rewards or EscalationRewards()
-    rankings, changes = _rankings(scored, patients, references, hours, np.random.default_rng(seed), n_resamples)
+    rankings, changes = _rankings(scored, patients, pairs, hours, np.random.default_rng(seed), n_resamples)
     thresholds, raised = {}, {}
     for name, each in scored.items():
         known, judged = each.for_alarms()
         thresholds[name] = tuple(best_threshold(score, patients.died_validation, rewards) for score in known)
         raised[name] = np.stack([alarm_hours(score, least) for score, least in zip(judged, thresholds[name], strict=True)])
     n_hours = next(iter(scored.values())).test.shape[2]
-    alarms, alarm_changes = _alarms(raised, patients.died, n_hours, references, rewards, seed, n_resamples)
+    alarms, alarm_changes = _alarms(raised, patients.died, n_hours, pairs, rewards, seed, n_resamples)
     groups = {name: _groups(hour < n_hours, patients, seed, n_resamples) for name, hour in raised.items()}
     return Results(rankings, changes, alarms, alarm_changes, groups, thresholds)
 
@@ -134,13 +134,12 @@ def judge(
 def _rankings(
     scored: Mapping[str, Scored],
     patients: Patients,
-    references: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
     hours: Sequence[int],
     rng: np.random.Generator,
     n_resamples: int,
 ) -> tuple[dict[str, dict[int, _Estimates]], dict[str, dict[str, dict[int, _Estimates]]]]:
     names = list(scored)
-    pairs = [(name, other) for name in names for other in references if other in names and name not in references]
     rankings: dict[str, dict[int, _Estimates]] = {name: {} for name in names}
     changes: dict[str, dict[str, dict[int, _Estimates]]] = {
         name: {other: {} for n, other in pairs if n == name} for name, _ in pairs
@@ -171,7 +170,7 @@ def _alarms(
     raised: Mapping[str, npt.NDArray[np.int64]],
     died: npt.NDArray[np.bool_],
     n_hours: int,
-    references: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
     rewards: EscalationRewards,
     seed: int,
     n_resamples: int,
@@ -185,7 +184,6 @@ def _alarms(
         worth = alarm_returns(hour, died, n_hours, rewards).mean(axis=0)
         parts[name] = np.stack([worth, true, false, warning])
     names = list(raised)
-    pairs = [(name, other) for name in names for other in references if other in names and name not in references]
 
     def statistic(weights: FloatArray) -> FloatArray:
         deaths, all_patients = weights @ died, weights.sum(axis=1)
