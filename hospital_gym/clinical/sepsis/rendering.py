@@ -49,7 +49,7 @@ def draw_course(courses: Courses, patient: int, group_names: Sequence[str]) -> n
     rows = np.full((len(history), courses.mdp.centres.shape[1]), np.nan)
     rows[history != NOBODY] = courses.mdp.centres[history[history != NOBODY]]
     figure = Figure(figsize=(9.6, 3.6), dpi=80)
-    figure.subplots_adjust(left=0.09, right=0.99, bottom=0.13, top=0.84, wspace=0.75)
+    figure.subplots_adjust(left=0.09, right=0.99, bottom=0.13, top=0.84, wspace=0.9)
     canvas = FigureCanvasAgg(figure)
     figure.suptitle(f"{_heading(courses, patient, group_names)}", fontsize=10)
     for axes, (name, channels) in zip(figure.subplots(1, len(MODALITIES)), MODALITIES.items(), strict=True):
@@ -57,8 +57,8 @@ def draw_course(courses: Courses, patient: int, group_names: Sequence[str]) -> n
         axes.imshow(values, aspect="auto", cmap="RdBu_r", vmin=-_LIMIT, vmax=_LIMIT, interpolation="nearest")
         axes.set_title(name.replace("_", " "), fontsize=9)
         axes.set_yticks(range(len(channels)), channels, fontsize=5)
-        ago = [round((place + 1 - len(history)) * HOURS_PER_STEP) for place in range(len(history))]
-        axes.set_xticks(range(len(history)), [str(hours) for hours in ago], fontsize=7)
+        ago = round((1 - len(history)) * HOURS_PER_STEP)
+        axes.set_xticks([0, len(history) - 1], [str(ago), "now"], fontsize=7)
         axes.set_xlabel("hours", fontsize=7)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
