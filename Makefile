@@ -74,4 +74,6 @@ $(VENV)/.installed: $(PIN) | $(BIN)/python
 $(VENV)/.installed-dev: $(PIN) | $(BIN)/python
 	@echo "Installing sb3-grpo and its test tools into $(VENV) (the first time takes minutes: PyTorch is large) ..."
 	@$(BIN)/python -m pip install -qq -c constraints.txt -e ".[dev]"
+# Only its data files are used: its dependency gym would print a notice whenever Stable-Baselines3 is imported.
+	@$(BIN)/python -m pip install -qq -c constraints.txt --no-deps icu-sepsis
 	@touch $@ $(VENV)/.installed

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from hospital_gym.clinical.sepsis.exact import Worth, assess, deterministic_policy
@@ -29,11 +30,11 @@ def policy_table(model: Any, env: SepsisTreatmentEnv, most_likely: bool = False)
     seen = getattr(model, "observation_space", env.observation_space)
     if seen != env.observation_space:
         raise ValueError(
-            f"model: sees {seen}, expected {env.observation_space}: with more than the present state in it, a policy has no "
-            "table, and train and value with the same `flat` and `history=1`"
+            f"model: sees {_words(seen)}, expected {_words(env.observation_space)}: train with the same `flat` and "
+            "`history=1` (with more than the present state in view a policy has no table)"
         )
     n_states, n_actions = env.mdp.n_states, env.mdp.n_actions
-    masks = env.mdp.admissible[: env.mdp.n_transient]
+    masks = env.mdp.admissible[: env.mdp.n_transient].copy()  # PyTorch wants arrays that may be written to
     policy = model.policy if isinstance(model, BaseAlgorithm) else None
     if policy is not None and hasattr(policy, "get_distribution"):
         probabilities = _probabilities(model, observations, masks)
@@ -44,6 +45,11 @@ def policy_table(model: Any, env: SepsisTreatmentEnv, most_likely: bool = False)
     table = np.full((n_states, n_actions), 1.0 / n_actions)
     table[: len(probabilities)] = probabilities
     return deterministic_policy(env.mdp, table.argmax(axis=1)) if most_likely else table
+
+
+def _words(space: spaces.Space[Any]) -> str:
+    """A space without its limits, of which there are many."""
+    return f"a {type(space).__name__}" + ("" if space.shape is None else f" of shape {space.shape}")
 
 
 def _probabilities(model: Any, observations: Any, masks: npt.NDArray[np.bool_]) -> Table:

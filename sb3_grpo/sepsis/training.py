@@ -122,5 +122,6 @@ def train(
     values = ExactValueCallback(env, max(1, settings.n_timesteps // points))
     model.learn(settings.n_timesteps, callback=values)
     table = policy_table(model, env)
-    worths = [value_model(table, env, most_likely) for most_likely in (False, True)]
-    return Trained(model, table, values.episodes, *worths, values.curve)
+    return Trained(
+        model, table, values.episodes, value_model(table, env), value_model(table, env, most_likely=True), values.curve
+    )
