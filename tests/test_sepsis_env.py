@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from hospital_gym.clinical.sepsis.modalities import MODALITIES
-from hospital_gym.clinical.sepsis.random_numbers import seed_keys, uniforms, words
+from hospital_gym.clinical.sepsis.random_numbers import seed_keys, uniform, uniforms, word, words
 from hospital_gym.clinical.sepsis.treatment_env import SepsisTreatmentEnv
 from hospital_gym.clinical.sepsis.treatment_vector_env import SepsisTreatmentVectorEnv
 from sb3_grpo import make_vec_env
@@ -77,7 +77,7 @@ def test_arguments_are_checked() -> None:
         env.redraw_future(-1)
     with pytest.raises(ValueError, match="snapshot: got"):
         env.restore(None)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="another number of states"):
+    with pytest.raises(ValueError, match="snapshot: got one with a history of 2 states, expected 6"):
         env.restore(_begun(SepsisTreatmentEnv(history=2, mdp=problem)).snapshot())
 
 
@@ -165,6 +165,7 @@ def test_many_environments_are_single_ones() -> None:
                 else:
                     _same((observation, info), (observations, infos), i)
             assert np.array_equal(vector.action_masks(), np.stack([env.action_masks() for env in singles]))
+        assert all(vector.courses.one(i).snapshot() == env.snapshot() for i, env in enumerate(singles))
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -211,7 +212,7 @@ def test_a_snapshot_brings_back_the_future_and_another_is_drawn_on_demand() -> N
     env = _begun(SepsisTreatmentEnv(mdp=random_problem(1), history=2))
     snapshot, before = env.snapshot(), env._observation()
     course = _play(env)
-    assert env.courses.running.tolist() == [False]
+    assert not env.course.running
     assert all(np.array_equal(before[key], value) for key, value in env.restore(snapshot).items())  # type: ignore[union-attr]
     assert _play(env) == course
     other = SepsisTreatmentEnv(mdp=env.mdp, history=2)
@@ -253,6 +254,8 @@ def test_an_environment_can_be_copied_and_pickled() -> None:
 def test_random_numbers_are_those_of_splitmix64() -> None:
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
     assert words(np.full(5, 1234567, dtype=np.uint64), np.arange(5)).tolist() == expected
+    assert [word(1234567, place) for place in range(5)] == expected
+    assert uniform(2**64 - 1, 3) == uniforms(np.array([2**64 - 1], dtype=np.uint64), np.array([3]))[0]
     drawn = uniforms(seed_keys(range(200))[:, None], np.arange(500)[None, :]).ravel()
     assert drawn.min() >= 0.0 and drawn.max() < 1.0
     # 100,000 numbers: mean and variance within 4.5 standard errors; neighbours, in time and by seed, without correlation

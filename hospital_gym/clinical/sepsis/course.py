@@ -1,4 +1,4 @@
-"""Courses of treatment: patients side by side, as arrays. What single and vector environments have in common."""
+"""Courses of treatment without Gymnasium: of one patient in plain numbers, of many as arrays. Both come to the same."""
 
 from typing import Any, Final, NamedTuple
 
@@ -7,29 +7,119 @@ import numpy.typing as npt
 
 from hospital_gym.clinical.sepsis.mdp import Bools, Floats, Ints, SepsisMDP
 from hospital_gym.clinical.sepsis.observation import NOBODY
-from hospital_gym.clinical.sepsis.random_numbers import Keys, seed_keys, uniforms, words
+from hospital_gym.clinical.sepsis.random_numbers import Keys, seed_keys, uniform, uniforms, word, words
 
 HOURS_PER_STEP: Final = 4.0
 """ICU-Sepsis divides stays into steps of four hours."""
 
 
 class Snapshot(NamedTuple):
-    """One course at one moment. Arrays have one row and are never written to.
+    """A course at one moment.
 
     :param mdp: the decision problem
-    :param arrays: what :attr:`Courses.arrays` held
+    :param state: what :class:`Course` remembers, in its order
     """
 
     mdp: SepsisMDP
-    arrays: tuple[npt.NDArray[Any], ...]
+    state: tuple[int, int, int, int, int, tuple[int, ...], bool]
+
+
+class Course:
+    """
+    One patient, episode after episode, in plain numbers: what :class:`Courses` does for many.
+
+    Episode k of seed s has the same random numbers whatever is done in it: number 0 chooses the start state, number t + 1 what
+    follows decision t. They come from a stream whose key is word k of the seed's own stream.
+
+    :param mdp: the decision problem
+    :param history: number of states that are remembered, H
+    :param groups: (S,) group of those who start in each state
+    """
+
+    def __init__(self, mdp: SepsisMDP, history: int, groups: Ints) -> None:
+        self.mdp, self._groups = mdp, groups
+        #: Stream of the sequence of episodes
+        self.stream = 0
+        #: Number of the episode; -1 before the first
+        self.episode = -1
+        #: Stream of the episode, or of another future of it
+        self.key = 0
+        #: Decisions made in the episode
+        self.time = 0
+        #: Group of the state in which the episode began
+        self.group = 0
+        #: The last H states in which the patient was treated, the newest last; -1 before the episode
+        self.history: tuple[int, ...] = (NOBODY,) * history
+        #: Whether the episode goes on
+        self.running = False
+
+    @property
+    def state(self) -> int:
+        """The state in which the next decision is made, or the last one was."""
+        return self.history[-1]
+
+    def seed(self, seed: int) -> None:
+        """Begin another sequence of episodes; the next episode is number 0.
+
+        :param seed: >= 0
+        """
+        self.stream, self.episode = int(seed_keys(seed)[0]), -1
+
+    def begin(self, start: int | None = None, episode: int | None = None) -> None:
+        """Begin the next episode.
+
+        :param start: state in which it starts; None to draw it
+        :param episode: its number in place of the next
+        """
+        self.episode = self.episode + 1 if episode is None else int(episode)
+        self.key, self.time, self.running = word(self.stream, self.episode), 0, True
+        first = self.mdp.draw_first(np.array([uniform(self.key, 0)]))[0] if start is None else start
+        self.history = (*(NOBODY,) * (len(self.history) - 1), int(first))
+        self.group = int(self._groups[first])
+
+    def treat(self, action: int) -> float:
+        """Make a decision. The history of an episode that ends stays as it was at its last decision.
+
+        :param action: number of the action
+        :return: reward
+        """
+        self.time += 1
+        reached, reward = self.mdp.draw_one(self.state, action, uniform(self.key, self.time))
+        self.running = reached < self.mdp.n_transient
+        if self.running:
+            self.history = (*self.history[1:], reached)
+        return reward
+
+    def snapshot(self) -> Snapshot:
+        """Everything as it is now; see :meth:`restore`."""
+        state = (self.stream, self.episode, self.key, self.time, self.group, self.history, self.running)
+        return Snapshot(self.mdp, state)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot, possibly of another course in the same decision problem; what follows is identical.
+
+        :param snapshot: what :meth:`snapshot` returned
+        :raises ValueError: if it is one of another decision problem, or of another history
+        """
+        if not isinstance(snapshot, Snapshot) or snapshot.mdp is not self.mdp:
+            raise ValueError(f"snapshot: got {type(snapshot).__name__}, expected one of an environment of the same files")
+        stream, episode, key, time, group, history, running = snapshot.state
+        if len(history) != len(self.history):
+            raise ValueError(f"snapshot: got one with a history of {len(history)} states, expected {len(self.history)}")
+        self.stream, self.episode, self.key, self.time, self.group = stream, episode, key, time, group
+        self.history, self.running = history, running
+
+    def redraw_future(self, seed: int) -> None:
+        """Let the episode go on differently from now on; what has happened stays.
+
+        :param seed: seed of the other future, >= 0
+        """
+        self.key = int(seed_keys(seed, purpose=1)[0])
 
 
 class Courses:
     """
-    n patients, each in an episode of its own.
-
-    Episode k of seed s has the same random numbers whatever is done in it: number 0 chooses the start state, number t + 1 what
-    follows decision t. They come from a stream whose key is word k of the seed's own stream.
+    n patients, each in an episode of its own, with the random numbers of :class:`Course`.
 
     :param mdp: the decision problem
     :param n: number of patients
@@ -41,7 +131,7 @@ class Courses:
     def __init__(self, mdp: SepsisMDP, n: int, history: int, groups: Ints, n_groups: int) -> None:
         self.mdp, self._groups, self._n_groups = mdp, groups, n_groups
         #: (n,) stream of each patient's sequence of episodes
-        self.seeds: Keys = np.zeros(n, dtype=np.uint64)
+        self.streams: Keys = np.zeros(n, dtype=np.uint64)
         #: (n,) number of the episode
         self.episodes: Ints = np.zeros(n, dtype=np.int64)
         #: (n,) stream of the episode, or of another future of it
@@ -56,11 +146,6 @@ class Courses:
         self.running: Bools = np.zeros(n, dtype=np.bool_)
 
     @property
-    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
-        """Everything that changes."""
-        return self.seeds, self.episodes, self.keys, self.times, self.group, self.histories, self.running
-
-    @property
     def states(self) -> Ints:
         """(n,) the states in which the next decisions are made, or the last ones were."""
         return self.histories[:, -1]
@@ -70,18 +155,16 @@ class Courses:
 
         :param seeds: (n,) whole numbers >= 0
         """
-        self.seeds, self.episodes = seed_keys(seeds), np.full(len(self.seeds), -1, dtype=np.int64)
+        self.streams, self.episodes[:] = seed_keys(seeds), -1
 
-    def begin(self, which: Ints, start: int | None = None, episode: int | None = None) -> None:
+    def begin(self, which: Ints) -> None:
         """Begin the next episodes.
 
         :param which: numbers of the patients
-        :param start: state in which they start; None to draw it
-        :param episode: number of the episode in place of the next
         """
-        self.episodes[which] = self.episodes[which] + 1 if episode is None else episode
-        keys = self.keys[which] = words(self.seeds[which], self.episodes[which])
-        states = self.mdp.draw_first(uniforms(keys, np.zeros(len(which), dtype=np.int64))) if start is None else start
+        self.episodes[which] += 1
+        keys = self.keys[which] = words(self.streams[which], self.episodes[which])
+        states = self.mdp.draw_first(uniforms(keys, np.zeros(len(which), dtype=np.int64)))
         self.times[which] = 0
         self.histories[which, :-1] = NOBODY
         self.histories[which, -1] = states
@@ -132,27 +215,14 @@ class Courses:
             "invalid_action": ~admissible,
         }
 
-    def snapshot(self) -> Snapshot:
-        """Everything as it is now; see :meth:`restore`."""
-        return Snapshot(self.mdp, tuple(array.copy() for array in self.arrays))
+    def one(self, patient: int) -> Course:
+        """One of the patients by itself, as it is now; what happens to either does not touch the other.
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot, possibly of other courses of the same decision problem; what follows is identical.
-
-        :param snapshot: what :meth:`snapshot` returned
-        :raises ValueError: if it is one of another decision problem, or of another shape
+        :param patient: its number
         """
-        shapes = [array.shape for array in self.arrays]
-        if not isinstance(snapshot, Snapshot) or snapshot.mdp is not self.mdp:
-            raise ValueError(f"snapshot: got {type(snapshot).__name__}, expected one of an environment of the same files")
-        if [array.shape for array in snapshot.arrays] != shapes:
-            raise ValueError("snapshot: got one with another number of states in its history, expected the same `history`")
-        copies: Any = [array.copy() for array in snapshot.arrays]
-        self.seeds, self.episodes, self.keys, self.times, self.group, self.histories, self.running = copies
-
-    def redraw_future(self, seed: int) -> None:
-        """Let the episodes go on differently from now on; what has happened stays.
-
-        :param seed: seed of the other future, >= 0
-        """
-        self.keys = words(np.broadcast_to(seed_keys(seed, purpose=1), self.keys.shape), np.arange(len(self.keys)))
+        course = Course(self.mdp, self.histories.shape[1], self._groups)
+        course.stream, course.key = int(self.streams[patient]), int(self.keys[patient])
+        course.episode, course.time = int(self.episodes[patient]), int(self.times[patient])
+        course.group, course.running = int(self.group[patient]), bool(self.running[patient])
+        course.history = tuple(self.histories[patient].tolist())
+        return course

@@ -1,5 +1,6 @@
 """What a policy sees of a patient: the last states, as a window of standardised channels by modality or as one flat row."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -82,6 +83,25 @@ class HistoryObservation:
             parts[f"{name}_observed"] = np.repeat(hours[:, :, None], place.stop - place.start, axis=2)
         parts["hours"] = hours
         parts["static"] = self._static[histories[:, -1]]
+        return parts
+
+    def observe_one(self, history: Sequence[int]) -> Any:
+        """
+        As :meth:`observe`, for one patient.
+
+        :param history: (H,) state numbers
+        :return: the observation, which is the caller's own
+        """
+        values = self._table[list(history)]
+        hours = np.array([state != NOBODY for state in history], dtype=np.float32)
+        if self.flat:
+            return np.concatenate([values.ravel(), hours, self._masks[history[-1]]], dtype=np.float32)
+        parts: dict[str, npt.NDArray[np.float32]] = {}
+        for name, place in self._parts.items():
+            parts[name] = values[:, place]
+            parts[f"{name}_observed"] = np.repeat(hours[:, None], place.stop - place.start, axis=1)
+        parts["hours"] = hours
+        parts["static"] = self._static[history[-1]].copy()
         return parts
 
 

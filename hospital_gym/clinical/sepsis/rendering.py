@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hospital_gym.clinical.sepsis.course import HOURS_PER_STEP, Courses
+from hospital_gym.clinical.sepsis.course import HOURS_PER_STEP, Course
 from hospital_gym.clinical.sepsis.modalities import MODALITIES, column
 from hospital_gym.clinical.sepsis.observation import NOBODY
 
@@ -14,29 +14,25 @@ _LIMIT: Final = 3.0
 """Colours end at so many units of the state vector."""
 
 
-def _heading(courses: Courses, patient: int, group_names: Sequence[str]) -> str:
-    hours = int(courses.times[patient] * HOURS_PER_STEP)
-    sofa = courses.mdp.sofa[courses.states[patient]]
-    over = "" if courses.running[patient] else ", over"
-    return f"Episode {courses.episodes[patient]}, {group_names[courses.group[patient]]}: {hours} h, SOFA {sofa:.1f}{over}"
+def _heading(course: Course, group_names: Sequence[str]) -> str:
+    hours, sofa = int(course.time * HOURS_PER_STEP), course.mdp.sofa[course.state]
+    over = "" if course.running else ", over"
+    return f"Episode {course.episode}, {group_names[course.group]}: {hours} h, SOFA {sofa:.1f}{over}"
 
 
-def print_course(courses: Courses, patient: int, group_names: Sequence[str]) -> str:
+def print_course(course: Course, group_names: Sequence[str]) -> str:
     """
-    :param courses: the courses
-    :param patient: number of one of them
+    :param course: the course
     :param group_names: names of the groups
     :return: lines of text: who it is, the states seen, and what may be done
     """
-    mdp, states = courses.mdp, [int(state) for state in courses.histories[patient] if state != NOBODY]
-    levels = [f"{action // 5}/{action % 5}" for action in np.flatnonzero(mdp.admissible[states[-1]])]
+    mdp, states = course.mdp, [state for state in course.history if state != NOBODY]
+    levels = [f"{action // 5}/{action % 5}" for action in np.flatnonzero(mdp.admissible[course.state])]
     lines = [f"  state {state}: SOFA {mdp.sofa[state]:.1f}" for state in states]
-    return "\n".join(
-        [_heading(courses, patient, group_names), *lines, f"  admissible fluids/vasopressors: {' '.join(levels)}"]
-    )
+    return "\n".join([_heading(course, group_names), *lines, f"  admissible fluids/vasopressors: {' '.join(levels)}"])
 
 
-def draw_course(courses: Courses, patient: int, group_names: Sequence[str]) -> npt.NDArray[np.uint8]:
+def draw_course(course: Course, group_names: Sequence[str]) -> npt.NDArray[np.uint8]:
     """
     The same arguments.
 
@@ -45,13 +41,13 @@ def draw_course(courses: Courses, patient: int, group_names: Sequence[str]) -> n
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    history = courses.histories[patient]
-    rows = np.full((len(history), courses.mdp.centres.shape[1]), np.nan)
-    rows[history != NOBODY] = courses.mdp.centres[history[history != NOBODY]]
+    history = np.array(course.history)
+    rows = np.full((len(history), course.mdp.centres.shape[1]), np.nan)
+    rows[history != NOBODY] = course.mdp.centres[history[history != NOBODY]]
     figure = Figure(figsize=(9.6, 3.6), dpi=80)
     figure.subplots_adjust(left=0.09, right=0.99, bottom=0.13, top=0.84, wspace=0.9)
     canvas = FigureCanvasAgg(figure)
-    figure.suptitle(f"{_heading(courses, patient, group_names)}", fontsize=10)
+    figure.suptitle(_heading(course, group_names), fontsize=10)
     for axes, (name, channels) in zip(figure.subplots(1, len(MODALITIES)), MODALITIES.items(), strict=True):
         values = rows[:, [column(channel) for channel in channels]].T
         axes.imshow(values, aspect="auto", cmap="RdBu_r", vmin=-_LIMIT, vmax=_LIMIT, interpolation="nearest")

@@ -2,7 +2,7 @@
 
 import operator
 import os
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -10,13 +10,11 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from hospital_gym.checks import check_whole
-from hospital_gym.clinical.sepsis.course import Courses, Snapshot
+from hospital_gym.clinical.sepsis.course import HOURS_PER_STEP, Course, Snapshot
 from hospital_gym.clinical.sepsis.grouping import GROUPINGS, start_groups
 from hospital_gym.clinical.sepsis.mdp import SepsisMDP, read_mdp
-from hospital_gym.clinical.sepsis.observation import HistoryObservation, Observation, first_row
+from hospital_gym.clinical.sepsis.observation import HistoryObservation, Observation
 from hospital_gym.clinical.sepsis.rendering import draw_course, print_course
-
-_THE_ONE: Final = np.zeros(1, dtype=np.int64)
 
 
 class SepsisTreatmentEnv(gym.Env[Observation, np.int64]):
@@ -123,7 +121,7 @@ class SepsisTreatmentEnv(gym.Env[Observation, np.int64]):
         self.observing = HistoryObservation(self.mdp, self.history, flat)
         self.observation_space = self.observing.space
         self.action_space = spaces.Discrete(self.mdp.n_actions)
-        self.courses = Courses(self.mdp, 1, self.history, self.start_groups, len(self.group_names))
+        self.course = Course(self.mdp, self.history, self.start_groups)
         self._begun = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
@@ -145,13 +143,23 @@ class SepsisTreatmentEnv(gym.Env[Observation, np.int64]):
             check_whole("options['episode']", episode, 0)
         super().reset(seed=seed)
         if seed is not None or not self._begun:
-            self.courses.seed([int(self.np_random.integers(2**31)) if seed is None else int(seed)])
+            self.course.seed(int(self.np_random.integers(2**31)) if seed is None else int(seed))
         self._begun = True
-        self.courses.begin(_THE_ONE, start, episode)
-        return self._observation(), {"episode": int(self.courses.episodes[0]), **_one(self.courses.columns())}
+        self.course.begin(start, episode)
+        return self._observation(), {"episode": self.course.episode, **self._told()}
 
     def _observation(self) -> Any:
-        return first_row(self.observing.observe(self.courses.histories))
+        return self.observing.observe_one(self.course.history)
+
+    def _told(self) -> dict[str, Any]:
+        """What ``info`` says of the present moment."""
+        state = self.course.state
+        return {
+            "group_id": self.course.group,
+            "action_mask": self.mdp.admissible[state].copy(),
+            "state": state,
+            "sofa": float(self.mdp.sofa[state]),
+        }
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Treat the patient for four hours.
@@ -167,19 +175,27 @@ class SepsisTreatmentEnv(gym.Env[Observation, np.int64]):
             number = -1
         if not 0 <= number < self.mdp.n_actions:
             raise ValueError(f"action: got {action!r}, expected a whole number from 0 to {self.mdp.n_actions - 1}")
-        if not self.courses.running[0]:
+        course = self.course
+        if not course.running:
             raise RuntimeError("step() needs a running episode: call reset() first")
-        actions = np.array([number])
-        admissible = self.mdp.admissible[self.courses.states, actions]
-        rewards = self.courses.treat(actions)
-        info, ended = _one(self.courses.step_columns(admissible, rewards)), not self.courses.running[0]
+        invalid = not self.mdp.admissible[course.state, number]
+        reward, ended = course.treat(number), not course.running
+        split, exposure = np.zeros((2, len(self.group_names)), dtype=np.float32)
+        split[course.group], exposure[course.group] = reward, ended
+        info = {
+            **self._told(),
+            "group_rewards": split,
+            "group_exposure": exposure,
+            "elapsed": HOURS_PER_STEP,
+            "invalid_action": invalid,
+        }
         if ended:
-            info["is_success"] = bool(rewards[0] > 0.0)
-        return self._observation(), float(rewards[0]), ended, False, info
+            info["is_success"] = reward > 0.0
+        return self._observation(), reward, ended, False, info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Admissible actions now, shape (25,)."""
-        return self.mdp.admissible[self.courses.states[0]].copy()
+        return self.mdp.admissible[self.course.state].copy()
 
     def state_observations(self) -> Observation:
         """What is seen in each state in which somebody is treated, (713, ...), which is all that a policy knows there.
@@ -200,7 +216,7 @@ class SepsisTreatmentEnv(gym.Env[Observation, np.int64]):
         """
         if not self._begun:
             raise RuntimeError("snapshot() needs an episode: call reset() first")
-        return self.courses.snapshot()
+        return self.course.snapshot()
 
     def restore(self, snapshot: Snapshot) -> Observation:
         """Go back to a snapshot, possibly of another environment of the same files and history; what follows is identical.
@@ -209,7 +225,7 @@ class SepsisTreatmentEnv(gym.Env[Observation, np.int64]):
         :return: the observation at that moment
         :raises ValueError: if it does not fit
         """
-        self.courses.restore(snapshot)
+        self.course.restore(snapshot)
         self._begun = True
         observation: Observation = self._observation()
         return observation
@@ -223,7 +239,7 @@ class SepsisTreatmentEnv(gym.Env[Observation, np.int64]):
         :raises ValueError: if it is no whole number >= 0
         """
         check_whole("seed", seed, 0, most=None)
-        self.courses.redraw_future(int(seed))
+        self.course.redraw_future(int(seed))
 
     def render(self) -> npt.NDArray[np.uint8] | str | None:
         """The course so far: a picture or text, as `render_mode` says.
@@ -234,9 +250,4 @@ class SepsisTreatmentEnv(gym.Env[Observation, np.int64]):
             return None
         if not self._begun:
             raise RuntimeError("render() needs an episode: call reset() first")
-        return (print_course if self.render_mode == "ansi" else draw_course)(self.courses, 0, self.group_names)
-
-
-def _one(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    """The columns of one patient: numbers as Python numbers, arrays as arrays."""
-    return {key: values[0] if values.ndim > 1 else values[0].item() for key, values in columns.items()}
+        return (print_course if self.render_mode == "ansi" else draw_course)(self.course, self.group_names)

@@ -162,4 +162,4 @@ class SepsisTreatmentVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.
         if self.render_mode is None:
             return None
         draw = print_course if self.render_mode == "ansi" else draw_course
-        return tuple(draw(self.courses, env, self.group_names) for env in range(self.num_envs))
+        return tuple(draw(self.courses.one(env), self.group_names) for env in range(self.num_envs))
