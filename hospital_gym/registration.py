@@ -5,7 +5,7 @@ A module of its own that imports nothing heavy, so that it can serve as the targ
 
 from gymnasium.envs.registration import register, registry
 
-from hospital_gym.clinical.registration import register_diagnosis_envs, register_early_warning
+from hospital_gym.clinical.registration import register_diagnosis_envs, register_early_warning, register_sepsis_env
 
 ENVIRONMENT_IDS = (
     "Hospital-Urban-v0",
@@ -31,3 +31,4 @@ def register_envs() -> None:
         )
     register_diagnosis_envs()
     register_early_warning()
+    register_sepsis_env()

@@ -13,6 +13,8 @@ DIAGNOSIS_ENVIRONMENTS: Final[dict[str, dict[str, Any]]] = {
 }
 """Id and arguments of each; ``Diagnosis-v0`` takes any other table with ``table=``."""
 
+SEPSIS_ENVIRONMENT: Final = "Sepsis-Treatment-v0"
+"""Id of the treatment of sepsis."""
 
 def register_diagnosis_envs() -> None:
     """Register them; calling it again does nothing."""
@@ -33,4 +35,14 @@ def register_early_warning() -> None:
             "EarlyWarning-ICU-v0",
             entry_point="hospital_gym.clinical.early_warning_env:EarlyWarningEnv",
             vector_entry_point="hospital_gym.clinical.early_warning_vector_env:EarlyWarningVectorEnv",
+        )
+
+
+def register_sepsis_env() -> None:
+    """Register it; calling it again does nothing."""
+    if SEPSIS_ENVIRONMENT not in registry:
+        register(
+            SEPSIS_ENVIRONMENT,
+            entry_point="hospital_gym.clinical.sepsis.treatment_env:SepsisTreatmentEnv",
+            vector_entry_point="hospital_gym.clinical.sepsis.treatment_vector_env:SepsisTreatmentVectorEnv",
         )
