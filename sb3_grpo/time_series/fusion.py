@@ -1,0 +1,207 @@
+"""Fusion of clinical time series: an encoder for each modality, attention over time, and a gate over all of them."""
+
+from typing import Any, NamedTuple
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+
+from sb3_grpo.common.checks import check_whole
+from sb3_grpo.time_series.encoders import ENCODERS
+from sb3_grpo.time_series.layout import HOURS_KEY, OBSERVED_SUFFIX, TimeSeriesLayout, read_layout
+
+#: What the static part is called in readings of the gate
+STATIC = "static"
+
+
+class FusionReading(NamedTuple):
+    """
+    What :meth:`TimeSeriesFusionExtractor.read` saw and made of n observations with M modalities of T rows.
+
+    :param features: gate * fused, (n, F): what the policy gets
+    :param fused: Z, the parts side by side, (n, F)
+    :param gate: sigmoid(W Z + b), (n, F)
+    :param attention: Weight of each row in each modality and head, (n, M, heads, T): 0 for padding and rows without a
+        measurement; sums to 1, or to 0 where a modality is wholly missing
+    """
+
+    features: th.Tensor
+    fused: th.Tensor
+    gate: th.Tensor
+    attention: th.Tensor
+
+
+class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
+    """
+    Features of irregular time series in a Dict observation, after the fusion network of https://arxiv.org/abs/2504.18631:
+
+    1. Each modality is encoded by an LSTM or a causal 1D-CNN, whose inputs in each row are the values, 0 where not measured,
+       and which of them were measured.
+    2. The state of *now* attends to the states of all rows in which something of the modality was measured (multi-head
+       attention: the last row of causal self-attention, the only one that is needed) and is added to what it finds.
+    3. The modalities, and a linear layer with tanh of everything static, stand side by side: Z.
+    4. The features are sigmoid(W Z + b) * Z.
+
+    Rows that are padding, and values that were not measured, are never read: whatever is written there, NaN included, the
+    features are the same to the last bit. A modality without any measurement becomes a learned constant.
+
+    For ``policy_kwargs=dict(features_extractor_class=TimeSeriesFusionExtractor)`` with ``MultiInputPolicy`` or
+    ``GroupConditionedPolicy``. What the observation must look like: :func:`~sb3_grpo.time_series.read_layout`.
+
+    :param observation_space: Observation space, a Dict
+    :param encoder: ``"lstm"`` or ``"cnn"``
+    :param modality_dim: Features of each modality, a multiple of ``n_heads``
+    :param static_dim: Features of everything static
+    :param n_heads: Heads of the attention
+    :raises ValueError: If an argument is out of range or the space is no such Dict; in use if a mask is neither 0 nor 1
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Dict,
+        encoder: str = "lstm",
+        modality_dim: int = 32,
+        static_dim: int = 16,
+        n_heads: int = 2,
+    ):
+        layout = read_layout(observation_space)
+        if encoder not in ENCODERS:
+            raise ValueError(f"`encoder` must be one of {tuple(ENCODERS)}, got {encoder!r}")
+        for key, number in (("modality_dim", modality_dim), ("static_dim", static_dim), ("n_heads", n_heads)):
+            check_whole(key, number, 1)
+        if modality_dim % n_heads:
+            raise ValueError(f"`modality_dim` must be a multiple of `n_heads`, {n_heads}, got {modality_dim}")
+        #: Number of features of each part of Z by name: the modalities, and ``"static"`` last, if there is anything static
+        parts = {**dict.fromkeys(layout.modalities, modality_dim), **({STATIC: static_dim} if layout.static else {})}
+        super().__init__(observation_space, sum(parts.values()))
+        self.parts = parts
+        self.layout: TimeSeriesLayout = layout
+        self.encoders = nn.ModuleDict({key: ENCODERS[encoder](2 * n, modality_dim) for key, n in layout.modalities.items()})
+        self.attentions = nn.ModuleDict(
+            {key: nn.MultiheadAttention(modality_dim, n_heads) for key in layout.modalities}
+        )
+        self.missing = nn.ParameterDict({key: th.zeros(modality_dim) for key in layout.modalities})
+        self.static_net = nn.Sequential(nn.Linear(layout.n_static, static_dim), nn.Tanh()) if layout.static else None
+        self.gate = nn.Linear(self.features_dim, self.features_dim)
+
+    def forward(self, observations: dict[str, th.Tensor]) -> th.Tensor:
+        """
+        :param observations: n observations
+        :return: Features, (n, F)
+        """
+        return self._fuse(observations, weights=False).features
+
+    def read(self, observations: dict[str, th.Tensor]) -> FusionReading:
+        """
+        The same, with what the gate and the attention did.
+
+        :param observations: n observations, as the policy gets them, preprocessed by SB3
+        :return: Features, gate and attention
+        """
+        return self._fuse(observations, weights=True)
+
+    def gate_by_part(self, gate: th.Tensor) -> th.Tensor:
+        """
+        :param gate: Gate, (n, F)
+        :return: Its mean over the features of each of the :attr:`parts`, (n, P)
+        """
+        return th.stack([part.mean(dim=1) for part in gate.split(list(self.parts.values()), dim=1)], dim=1)
+
+    def _fuse(self, observations: dict[str, th.Tensor], weights: bool) -> FusionReading:
+        values, measured, order = self._rows(observations)
+        # With the rows of the stay in front, a causal encoder meets padding only after everything that counts
+        front = order.t()[:, :, None].expand(-1, -1, values.shape[2])
+        values, measured = values.transpose(0, 1).gather(0, front), measured.transpose(0, 1).gather(0, front)
+        now = self._now(observations, order)
+        channels = list(self.layout.modalities.values())
+        parts, attention = [], []
+        for key, value, known in zip(
+            self.layout.modalities, values.split(channels, dim=2), measured.split(channels, dim=2), strict=True
+        ):
+            part, weight = self._modality(key, th.cat([value, known.float()], dim=2), known.any(dim=2).t(), now, weights)
+            parts.append(part)
+            attention.append(weight)
+        if self.static_net is not None:
+            static = th.cat([observations[key].float().flatten(1) for key in self.layout.static], dim=1)
+            parts.append(self.static_net(static))
+        fused = th.cat(parts, dim=1)
+        gate = th.sigmoid(self.gate(fused))
+        return FusionReading(gate * fused, fused, gate, self._in_time(attention, order) if weights else fused.new_empty(0))
+
+    def _rows(self, observations: dict[str, th.Tensor]) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
+        """Values, 0 where unknown, and whether they are known, (n, T, all channels) each; rows of the stay first, (n, T)."""
+        values = th.cat([observations[key] for key in self.layout.modalities], dim=2).float()
+        measured = th.cat([observations[key + OBSERVED_SUFFIX] for key in self.layout.modalities], dim=2)
+        measured = _checked(measured, f"'*{OBSERVED_SUFFIX}'")
+        if not self.layout.has_hours:
+            order = th.arange(values.shape[1], device=values.device).expand(values.shape[:2])
+        else:
+            hours = _checked(observations[HOURS_KEY], repr(HOURS_KEY))
+            measured = measured & hours[:, :, None]
+            order = th.argsort((~hours).byte(), dim=1, stable=True)
+        return th.where(measured, values, 0.0), measured, order
+
+    def _now(self, observations: dict[str, th.Tensor], order: th.Tensor) -> th.Tensor:
+        """Place of the newest row of the stay once such rows are in front, (n,); 0 if all is padding."""
+        if not self.layout.has_hours:
+            return order[:, -1]
+        return ((observations[HOURS_KEY] > 0.5).sum(dim=1) - 1).clamp(min=0)
+
+    def _modality(
+        self, key: str, rows: th.Tensor, measured: th.Tensor, now: th.Tensor, weights: bool
+    ) -> tuple[th.Tensor, th.Tensor | None]:
+        """
+        :param rows: What the encoder gets, (T, n, 2 C)
+        :param measured: Whether anything was measured in a row, (n, T)
+        :return: Features of a modality, (n, D), and the weight of each row, (n, heads, T)
+        """
+        states = self.encoders[key](rows)
+        present = measured.any(dim=1)
+        state = states.gather(0, now[None, :, None].expand(-1, -1, states.shape[2]))
+        # Attention to nothing would be NaN: where nothing was measured all rows are read, and the result is replaced
+        found, weight = self.attentions[key](
+            state,
+            states,
+            states,
+            key_padding_mask=~measured & present[:, None],
+            need_weights=weights,
+            average_attn_weights=False,
+        )
+        features = th.where(present[:, None], (state + found).squeeze(0), self.missing[key])
+        return features, None if weight is None else weight.squeeze(2) * present[:, None, None]
+
+    def _in_time(self, attention: list[Any], order: th.Tensor) -> th.Tensor:
+        """Weights in the order of the observation's rows, (n, M, heads, T)."""
+        weights = th.stack(attention, dim=1)
+        return weights.gather(3, order.argsort(dim=1)[:, None, None, :].expand_as(weights))
+
+
+def _checked(mask: th.Tensor, key: str) -> th.Tensor:
+    """
+    :return: The mask as bool
+    :raises ValueError: If an entry is neither 0 nor 1
+    """
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError(
+            f"observation: got a mask {key} with entries that are neither 0 nor 1, as VecNormalize(norm_obs=True) makes them; "
+            "expected masks as they are: norm_obs=False, or norm_obs_keys without them"
+        )
+    return mask > 0.5
+
+
+def fusion_extractor(policy: BasePolicy) -> TimeSeriesFusionExtractor:
+    """
+    :param policy: A policy
+    :return: The extractor of its actor
+    :raises ValueError: If it is no :class:`TimeSeriesFusionExtractor`
+    """
+    root = getattr(policy, "pi_features_extractor", None)
+    for module in [] if root is None else root.modules():
+        if isinstance(module, TimeSeriesFusionExtractor):
+            return module
+    raise ValueError(
+        f"policy: got a {type(policy).__name__} with {type(root).__name__}, expected one trained with "
+        "policy_kwargs=dict(features_extractor_class=TimeSeriesFusionExtractor)"
+    )
