@@ -120,19 +120,19 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         for key, value, known in zip(
             self.layout.modalities, values.split(channels, dim=2), measured.split(channels, dim=2), strict=True
         ):
-            part, weight = self._modality(key, th.cat([value, known.float()], dim=2), known.any(dim=2).t(), now, weights)
+            part, weight = self._modality(key, th.cat([value, known.to(value)], dim=2), known.any(dim=2).t(), now, weights)
             parts.append(part)
             attention.append(weight)
         if self.static_net is not None:
-            static = th.cat([observations[key].float().flatten(1) for key in self.layout.static], dim=1)
-            parts.append(self.static_net(static))
+            static = th.cat([observations[key].flatten(1) for key in self.layout.static], dim=1)
+            parts.append(self.static_net(static.to(self.gate.weight)))
         fused = th.cat(parts, dim=1)
         gate = th.sigmoid(self.gate(fused))
         return FusionReading(gate * fused, fused, gate, self._in_time(attention, order) if weights else fused.new_empty(0))
 
     def _rows(self, observations: dict[str, th.Tensor]) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
         """Values, 0 where unknown, and whether they are known, (n, T, all channels) each; rows of the stay first, (n, T)."""
-        values = th.cat([observations[key] for key in self.layout.modalities], dim=2).float()
+        values = th.cat([observations[key] for key in self.layout.modalities], dim=2).to(self.gate.weight)
         measured = th.cat([observations[key + OBSERVED_SUFFIX] for key in self.layout.modalities], dim=2)
         measured = _checked(measured, f"'*{OBSERVED_SUFFIX}'")
         if not self.layout.has_hours:
