@@ -320,7 +320,9 @@ def test_gates_that_do_not_fit(gate: np.ndarray) -> None:
         gate_use(gate, [2, 1])
 
 
-@pytest.mark.parametrize(("bias", "collapse", "words"), [(-9.0, "closed", "switches every part off"), (0.0, "uniform", "0.500")])
+@pytest.mark.parametrize(
+    ("bias", "collapse", "words"), [(-9.0, "closed", "switches every part off"), (0.0, "uniform", "0.500")]
+)
 def test_callback_tells_a_collapse(bias: float, collapse: str, words: str, tmp_path: Any) -> None:
     model = PPO("MultiInputPolicy", venv(), learning_rate=0.0, policy_kwargs=NETWORK, **SMALL)
     logged: list[dict[str, Any]] = []
@@ -348,7 +350,9 @@ def test_callback_tells_a_collapse(bias: float, collapse: str, words: str, tmp_p
 
 
 def test_callback_needs_a_gate() -> None:
-    with pytest.raises(ValueError, match="got a MultiInputActorCriticPolicy with CombinedExtractor, expected one trained with"):
+    with pytest.raises(
+        ValueError, match="got a MultiInputActorCriticPolicy with CombinedExtractor, expected one trained with"
+    ):
         PPO("MultiInputPolicy", venv(), **SMALL).learn(16, callback=GateMonitorCallback())
     with pytest.raises(ValueError, match="closed_below: got 2, expected a number between 0 and 1"):
         GateMonitorCallback(closed_below=2)

@@ -42,7 +42,9 @@ def test_small_clusters_do_not_count() -> None:
     """Two patients apart from all are the best of two clusters; a tenth of the patients are needed."""
     embeddings, _ = blobs([[0, 0], [1, 1], [40, 40]], [50, 50, 2])
     assert np.bincount(PatientClusterer(max_groups=4, min_size=0.0).fit_predict(embeddings)).min() == 2
-    with pytest.raises(ValueError, match=r"min_size: no number of clusters from 2 to 2 has a share of 0.1 of the 102 patients"):
+    with pytest.raises(
+        ValueError, match=r"min_size: no number of clusters from 2 to 2 has a share of 0.1 of the 102 patients"
+    ):
         PatientClusterer(max_groups=2, min_size=0.1).fit(embeddings)
 
 

@@ -109,8 +109,8 @@ class _LogOdds:
         self.explained = [*self.extractor.layout.modalities, *static]
         self.fixed = {key: part for key, part in tensors.items() if key not in self.explained}
         n_actions = int(self.policy.action_space.n)
-        self.masks = {} if action_masks is None else {"action_masks": _checked_mask(self.policy, action_masks, n_actions)}
-        valid = np.flatnonzero(self.masks.get("action_masks", np.ones(n_actions, dtype=bool)))
+        self.mask = None if action_masks is None else _checked_mask(self.policy, action_masks, n_actions)
+        valid = np.arange(n_actions) if self.mask is None else np.flatnonzero(self.mask)
         if len(valid) < 2:
             raise ValueError(f"action_masks: got the valid actions {valid.tolist()}, expected two or more, one to recommend")
         if action is not None and action not in valid:
@@ -153,7 +153,9 @@ class _LogOdds:
         )
 
     def _logits(self, tensors: dict[str, th.Tensor]) -> th.Tensor:
-        return self.policy.get_distribution(tensors, **self.masks).distribution.logits
+        n = len(next(iter(tensors.values())))
+        masks = {} if self.mask is None else {"action_masks": np.tile(self.mask, (n, 1))}
+        return self.policy.get_distribution(tensors, **masks).distribution.logits
 
 
 def _checked_mask(policy: Any, action_masks: Any, n_actions: int) -> np.ndarray:

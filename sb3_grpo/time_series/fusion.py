@@ -79,9 +79,7 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         self.parts = parts
         self.layout: TimeSeriesLayout = layout
         self.encoders = nn.ModuleDict({key: ENCODERS[encoder](2 * n, modality_dim) for key, n in layout.modalities.items()})
-        self.attentions = nn.ModuleDict(
-            {key: nn.MultiheadAttention(modality_dim, n_heads) for key in layout.modalities}
-        )
+        self.attentions = nn.ModuleDict({key: nn.MultiheadAttention(modality_dim, n_heads) for key in layout.modalities})
         self.missing = nn.ParameterDict({key: th.zeros(modality_dim) for key in layout.modalities})
         self.static_net = nn.Sequential(nn.Linear(layout.n_static, static_dim), nn.Tanh()) if layout.static else None
         self.gate = nn.Linear(self.features_dim, self.features_dim)

@@ -57,7 +57,9 @@ def draw_explanation(
     _draw_totals(bars, rows)
     for axes in (gate, bars):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(_literal("\n".join(filter(None, (title, _summary(explanation, action_names))))), ha="left", x=0.01, fontsize=11)
+    figure.suptitle(
+        _literal("\n".join(filter(None, (title, _summary(explanation, action_names))))), ha="left", x=0.01, fontsize=11
+    )
     figure.savefig(path, dpi=110, format="png")
 
 
@@ -100,7 +102,9 @@ def gate_by_hour(gates: np.ndarray, hours: np.ndarray) -> tuple[np.ndarray, np.n
     """
     gates, hours = np.asarray(gates, dtype=np.float64), np.asarray(hours)
     if gates.ndim != 2 or hours.shape != gates.shape[:1] or not len(hours):
-        raise ValueError(f"gates, hours: got the shapes {gates.shape} and {hours.shape}, expected (n, P) and (n,), n at least 1")
+        raise ValueError(
+            f"gates, hours: got the shapes {gates.shape} and {hours.shape}, expected (n, P) and (n,), n at least 1"
+        )
     distinct, place, counts = np.unique(hours, return_inverse=True, return_counts=True)
     sums = np.zeros((len(distinct), gates.shape[1]))
     np.add.at(sums, place, gates)
