@@ -74,8 +74,8 @@ class GateMonitorCallback(BaseCallback):
         self.logger.record("gate/closed", int(self.use.closed(self.closed_below).sum()))
         self.logger.record("gate/collapsed", float(self._collapsed is not None))
         if self._collapsed is not None and before is None:
-            what = {
-                "closed": f"switches every part off: {dict(zip(extractor.parts, self.use.levels.round(3), strict=True))}",
-                "uniform": f"is one number for all features and patients: {self.use.levels.mean():.3f} +- {self.use.spread:.2g}",
-            }[self._collapsed]
-            warnings.warn(f"The gate has collapsed after {self.num_timesteps} steps. It {what}", stacklevel=2)
+            level = f"{self.use.levels.mean():.3f} +- {self.use.spread:.2g}"
+            what = {"closed": "switches every part off", "uniform": "is one number for all features and patients"}
+            warnings.warn(
+                f"The gate has collapsed after {self.num_timesteps} steps. It {what[self._collapsed]}: {level}", stacklevel=2
+            )

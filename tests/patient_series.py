@@ -55,7 +55,7 @@ class PatientEnv(gym.Env[dict[str, np.ndarray], Any]):
 
     def __init__(self, length: int = 4, hidden: bool = False):
         self.length, self.hidden = length, hidden
-        self.observation_space = series_space()
+        self.observation_space: Any = series_space()
         self.action_space = spaces.Discrete(2)
 
     def reset(
@@ -86,4 +86,4 @@ class PatientEnv(gym.Env[dict[str, np.ndarray], Any]):
         for key in (*CHANNELS, *(f"{key}_observed" for key in CHANNELS), "hours"):
             rows = self._stay[key][0][:seen]
             observation[key] = np.concatenate([np.zeros((WINDOW - seen, *rows.shape[1:]), np.float32), rows])
-        return {key: observation[key] for key in self.observation_space.spaces}  # type: ignore[attr-defined]
+        return {key: observation[key] for key in self.observation_space.spaces}

@@ -8,7 +8,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.utils import obs_as_tensor
 
 
-def some_observations(buffer: RolloutBuffer, at_most: int, device: th.device | str) -> Any:
+def some_observations(buffer: RolloutBuffer, at_most: int, device: th.device) -> Any:
     """
     :param buffer: A complete rollout
     :param at_most: Number of observations, if there are as many

@@ -40,7 +40,8 @@ class CnnEncoder(nn.Module):
 
     def __init__(self, n_inputs: int, n_features: int):
         super().__init__()
-        self.layers = nn.ModuleList(nn.Conv1d(n, n_features, self.KERNEL) for n in (n_inputs, n_features))
+        self.first = nn.Conv1d(n_inputs, n_features, self.KERNEL)
+        self.second = nn.Conv1d(n_features, n_features, self.KERNEL)
 
     def forward(self, rows: th.Tensor) -> th.Tensor:
         """
@@ -48,7 +49,7 @@ class CnnEncoder(nn.Module):
         :return: State after each row, (T, n, n_features)
         """
         states = rows.permute(1, 2, 0)
-        for layer in self.layers:
+        for layer in (self.first, self.second):
             states = F.relu(layer(F.pad(states, (self.KERNEL - 1, 0))))
         return states.permute(2, 0, 1)
 

@@ -101,9 +101,9 @@ class _LogOdds:
         if isinstance(self.policy, RecurrentActorCriticPolicy):
             raise ValueError("model: got a recurrent policy, expected one that decides by the observation alone")
         self.extractor = fusion_extractor(self.policy)
-        space = self.policy.observation_space
         if not isinstance(self.policy.action_space, spaces.Discrete):
             raise ValueError(f"model: got actions {self.policy.action_space}, expected Discrete ones, which have log-odds")
+        space: Any = self.policy.observation_space
         group_key = self.policy.group_key if isinstance(self.policy, GroupConditionedPolicy) else None
         static = [key for key in self.extractor.layout.static if isinstance(space[key], spaces.Box) and key != group_key]
         self.explained = [*self.extractor.layout.modalities, *static]

@@ -1,4 +1,4 @@
-"""Whether the gate of a fusion network is of any use. Pure functions on arrays; P is the number of parts (modalities, static)."""
+"""Whether the gate of a fusion network is of any use. P is the number of parts: the modalities, and everything static."""
 
 from typing import Final, NamedTuple
 
@@ -7,8 +7,7 @@ import torch as th
 
 #: A part whose mean gate is below this is as good as switched off
 CLOSED_BELOW: Final = 0.05
-#: A gate whose entries deviate less than this from their mean, over features and patients, is one number. Untrained ones deviate
-#: by 0.05 and more
+#: A gate whose entries deviate less than this from their mean, over features and patients, is one number
 UNIFORM_BELOW: Final = 0.01
 
 

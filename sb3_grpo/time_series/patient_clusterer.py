@@ -14,9 +14,9 @@ from sb3_grpo.time_series.embedding import embed
 
 class PatientClusterer:
     """
-    Clusters patients by k-means on standardised embeddings, such as those of :func:`~sb3_grpo.time_series.embed`. The first fit
-    numbers the clusters and, without ``n_groups``, chooses how many there are: the highest silhouette. Later fits of the same
-    object keep that number, and each new cluster takes the id of the old one that it shares most patients with.
+    Clusters patients by k-means on standardised embeddings, such as those of :func:`~sb3_grpo.time_series.embed`. The first
+    fit numbers the clusters and, without ``n_groups``, chooses how many there are: the highest silhouette. Later fits of the
+    same object keep that number, and each new cluster takes the id of the old one that it shares most patients with.
 
     An embedding in which nothing is grouped has clusters too. Without groups, four or more features reach a silhouette of
     0.35: look at :attr:`silhouettes_` before you believe in any. And clusters are groups of patients who look alike to the
@@ -55,8 +55,8 @@ class PatientClusterer:
 
     def fit(self, embeddings: Any, patients: Sequence[Any] | None = None) -> "PatientClusterer":
         """
-        Cluster, or cluster again. If the *embedding* has changed, because the policy has learned, old and new centres cannot be
-        compared; then ids can only be kept for patients who are recognised, so tell who they are both times.
+        Cluster, or cluster again. If the *embedding* has changed, because the policy has learned, old and new centres cannot
+        be compared; then ids can only be kept for patients who are recognised, so tell who they are both times.
 
         :param embeddings: Embeddings, (n, d)
         :param patients: Who they are, n hashable ids; None: patients are recognised by their embedding
@@ -165,8 +165,8 @@ class PatientClusterer:
 
 class ClusterAttribute(GroupAttribute):
     """
-    The cluster of what a policy sees, as a group for :class:`~sb3_grpo.GroupAssignment`. With ``per="episode"`` that is what it
-    sees at the reset: an environment that shows little then has little to tell patients apart by.
+    The cluster of what a policy sees, as a group for :class:`~sb3_grpo.GroupAssignment`. With ``per="episode"`` that is what
+    it sees at the reset: an environment that shows little then has little to tell patients apart by.
 
     :param model: The algorithm whose embedding was clustered
     :param clusterer: The clusters
