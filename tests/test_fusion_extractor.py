@@ -123,9 +123,10 @@ def test_it_is_the_last_row_of_causal_self_attention_over_measured_rows(encoder:
     network, observations = extractor(encoder), tensors(patients(1, stay=WINDOW))
     reading, parts = network.read(observations), []
     causal = th.triu(th.ones(WINDOW, WINDOW, dtype=th.bool), diagonal=1)
+    clock = th.arange(WINDOW).reshape(1, WINDOW, 1) / 24
     for place, key in enumerate(CHANNELS):
         known = observations[f"{key}_observed"]
-        states = network.encoders[key](th.cat([observations[key], known], dim=2).transpose(0, 1))
+        states = network.encoders[key](th.cat([observations[key], known, clock], dim=2).transpose(0, 1))
         unread = ~known.any(dim=2)
         found, weights = network.attentions[key](
             states, states, states, key_padding_mask=unread, attn_mask=causal, average_attn_weights=False

@@ -58,7 +58,7 @@ def explain(
     observation: dict[str, np.ndarray],
     action: int | None = None,
     action_masks: np.ndarray | None = None,
-    n_steps: int = 64,
+    n_steps: int = 256,
 ) -> Explanation:
     """
     Explain one recommendation. Contributions are integrated gradients (https://arxiv.org/abs/1703.01365, by Captum) of the
@@ -69,7 +69,7 @@ def explain(
     :param observation: One observation, as the policy gets it
     :param action: The action to explain; None: the most likely one
     :param action_masks: Which actions are valid, (A,) bool, for MaskablePPO
-    :param n_steps: Points of the numerical integral (Gauss and Legendre)
+    :param n_steps: Points of the numerical integral (Gauss and Legendre); :attr:`Explanation.error` tells whether they suffice
     :return: The explanation
     :raises ValueError: If the policy is none of that kind, or action or observation do not fit it
     :raises ImportError: If Captum is missing

@@ -1,6 +1,6 @@
 """Fusion of clinical time series: an encoder for each modality, attention over time, and a gate over all of them."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch as th
 from gymnasium import spaces
@@ -13,7 +13,9 @@ from sb3_grpo.time_series.encoders import ENCODERS
 from sb3_grpo.time_series.layout import HOURS_KEY, OBSERVED_SUFFIX, TimeSeriesLayout, read_layout
 
 #: What the static part is called in readings of the gate
-STATIC = "static"
+STATIC: Final = "static"
+#: Unit of the clock that encoders see
+ROWS_OF_A_DAY: Final = 24
 
 
 class FusionReading(NamedTuple):
@@ -38,7 +40,7 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
     Features of irregular time series in a Dict observation, after the fusion network of https://arxiv.org/abs/2504.18631:
 
     1. Each modality is encoded by an LSTM or a causal 1D-CNN, whose inputs in each row are the values, 0 where not measured,
-       and which of them were measured.
+       which of them were measured, and the hour of what is seen of the stay.
     2. The state of *now* attends to the states of all rows in which something of the modality was measured (multi-head
        attention: the last row of causal self-attention, the only one that is needed) and is added to what it finds.
     3. The modalities, and a linear layer with tanh of everything static, stand side by side: Z.
@@ -78,7 +80,9 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         super().__init__(observation_space, sum(parts.values()))
         self.parts = parts
         self.layout: TimeSeriesLayout = layout
-        self.encoders = nn.ModuleDict({key: ENCODERS[encoder](2 * n, modality_dim) for key, n in layout.modalities.items()})
+        self.encoders = nn.ModuleDict(
+            {key: ENCODERS[encoder](2 * n + 1, modality_dim) for key, n in layout.modalities.items()}
+        )
         self.attentions = nn.ModuleDict({key: nn.MultiheadAttention(modality_dim, n_heads) for key in layout.modalities})
         self.missing = nn.ParameterDict({key: th.zeros(modality_dim) for key in layout.modalities})
         self.static_net = nn.Sequential(nn.Linear(layout.n_static, static_dim), nn.Tanh()) if layout.static else None
@@ -108,17 +112,15 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         return th.stack([part.mean(dim=1) for part in gate.split(list(self.parts.values()), dim=1)], dim=1)
 
     def _fuse(self, observations: dict[str, th.Tensor], weights: bool) -> FusionReading:
-        values, measured, order = self._rows(observations)
-        # With the rows of the stay in front, a causal encoder meets padding only after everything that counts
-        front = order.t()[:, :, None].expand(-1, -1, values.shape[2])
-        values, measured = values.transpose(0, 1).gather(0, front), measured.transpose(0, 1).gather(0, front)
-        now = self._now(observations, order)
+        rows = self._rows(observations)
         channels = list(self.layout.modalities.values())
+        series = zip(
+            self.layout.modalities, rows.values.split(channels, dim=2), rows.measured.split(channels, dim=2), strict=True
+        )
         parts, attention = [], []
-        for key, value, known in zip(
-            self.layout.modalities, values.split(channels, dim=2), measured.split(channels, dim=2), strict=True
-        ):
-            part, weight = self._modality(key, th.cat([value, known.to(value)], dim=2), known.any(dim=2).t(), now, weights)
+        for key, values, measured in series:
+            inputs = th.cat([values, measured.to(values), rows.clock], dim=2)
+            part, weight = self._modality(key, inputs, measured.any(dim=2).t(), rows.now, weights)
             parts.append(part)
             attention.append(weight)
         if self.static_net is not None:
@@ -126,36 +128,39 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
             parts.append(self.static_net(static.to(self.gate.weight)))
         fused = th.cat(parts, dim=1)
         gate = th.sigmoid(self.gate(fused))
-        return FusionReading(gate * fused, fused, gate, self._in_time(attention, order) if weights else fused.new_empty(0))
+        return FusionReading(gate * fused, fused, gate, _in_time(attention, rows.order) if weights else fused.new_empty(0))
 
-    def _rows(self, observations: dict[str, th.Tensor]) -> tuple[th.Tensor, th.Tensor, th.Tensor]:
-        """Values, 0 where unknown, and whether they are known, (n, T, all channels) each; rows of the stay first, (n, T)."""
+    def _rows(self, observations: dict[str, th.Tensor]) -> "_Rows":
+        """Rows of the stay first: so a causal encoder meets padding only after everything that counts."""
         values = th.cat([observations[key] for key in self.layout.modalities], dim=2).to(self.gate.weight)
-        measured = th.cat([observations[key + OBSERVED_SUFFIX] for key in self.layout.modalities], dim=2)
-        measured = _checked(measured, f"'*{OBSERVED_SUFFIX}'")
-        if not self.layout.has_hours:
-            order = th.arange(values.shape[1], device=values.device).expand(values.shape[:2])
-        else:
+        masks = th.cat([observations[key + OBSERVED_SUFFIX] for key in self.layout.modalities], dim=2)
+        measured = _checked(masks, f"'*{OBSERVED_SUFFIX}'")
+        if self.layout.has_hours:
             hours = _checked(observations[HOURS_KEY], repr(HOURS_KEY))
-            measured = measured & hours[:, :, None]
-            order = th.argsort((~hours).byte(), dim=1, stable=True)
-        return th.where(measured, values, 0.0), measured, order
-
-    def _now(self, observations: dict[str, th.Tensor], order: th.Tensor) -> th.Tensor:
-        """Place of the newest row of the stay once such rows are in front, (n,); 0 if all is padding."""
-        if not self.layout.has_hours:
-            return order[:, -1]
-        return ((observations[HOURS_KEY] > 0.5).sum(dim=1) - 1).clamp(min=0)
+        else:
+            hours = th.ones_like(measured[:, :, 0])
+        measured = measured & hours[:, :, None]
+        values = th.where(measured, values, 0.0)
+        order = th.argsort((~hours).byte(), dim=1, stable=True)
+        front = order.t()[:, :, None].expand(-1, -1, values.shape[2])
+        clock = th.arange(len(front), device=values.device).to(values) / ROWS_OF_A_DAY
+        return _Rows(
+            values=values.transpose(0, 1).gather(0, front),
+            measured=measured.transpose(0, 1).gather(0, front),
+            clock=clock[:, None, None].expand(-1, len(values), 1),
+            now=(hours.sum(dim=1) - 1).clamp(min=0),
+            order=order,
+        )
 
     def _modality(
-        self, key: str, rows: th.Tensor, measured: th.Tensor, now: th.Tensor, weights: bool
+        self, key: str, inputs: th.Tensor, measured: th.Tensor, now: th.Tensor, weights: bool
     ) -> tuple[th.Tensor, th.Tensor | None]:
         """
-        :param rows: What the encoder gets, (T, n, 2 C)
+        :param inputs: What the encoder gets, (T, n, 2 C + 1)
         :param measured: Whether anything was measured in a row, (n, T)
         :return: Features of a modality, (n, D), and the weight of each row, (n, heads, T)
         """
-        states = self.encoders[key](rows)
+        states = self.encoders[key](inputs)
         present = measured.any(dim=1)
         state = states.gather(0, now[None, :, None].expand(-1, -1, states.shape[2]))
         # Attention to nothing would be NaN: where nothing was measured all rows are read, and the result is replaced
@@ -170,10 +175,29 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         features = th.where(present[:, None], (state + found).squeeze(0), self.missing[key])
         return features, None if weight is None else weight.squeeze(2) * present[:, None, None]
 
-    def _in_time(self, attention: list[Any], order: th.Tensor) -> th.Tensor:
-        """Weights in the order of the observation's rows, (n, M, heads, T)."""
-        weights = th.stack(attention, dim=1)
-        return weights.gather(3, order.argsort(dim=1)[:, None, None, :].expand_as(weights))
+
+class _Rows(NamedTuple):
+    """
+    T rows of n observations, those of the stay in front, then padding.
+
+    :param values: Values of all modalities side by side, 0 where unknown, (T, n, C)
+    :param measured: Whether they are known, (T, n, C) bool
+    :param clock: How much of the stay has been seen in each row, in days if a row is an hour, (T, n, 1)
+    :param now: Place of the newest row of the stay, (n,); 0 if all is padding
+    :param order: Where each row stands in the observation, (n, T)
+    """
+
+    values: th.Tensor
+    measured: th.Tensor
+    clock: th.Tensor
+    now: th.Tensor
+    order: th.Tensor
+
+
+def _in_time(attention: list[Any], order: th.Tensor) -> th.Tensor:
+    """Weights of each modality, (n, heads, T), in the order of the observation's rows, (n, M, heads, T)."""
+    weights = th.stack(attention, dim=1)
+    return weights.gather(3, order.argsort(dim=1)[:, None, None, :].expand_as(weights))
 
 
 def _checked(mask: th.Tensor, key: str) -> th.Tensor:
