@@ -21,6 +21,7 @@ from sb3_grpo import GroupRelativePPO, GroupRobustMaskablePPO, GroupRobustPPO, G
 from sb3_grpo.common.model_files import load_model
 from sb3_grpo.group_relative_ppo import GroupObservation
 from sb3_grpo.time_series import TimeSeriesFusionExtractor, fusion_extractor, gate_use, read_layout
+from sb3_grpo.time_series.attention import AttentionFromNow
 from sb3_grpo.time_series.encoders import ENCODERS, CnnEncoder
 from tests.patient_series import CHANNELS, WINDOW, PatientEnv, patients, series_space, tensors
 
@@ -124,11 +125,12 @@ def test_it_is_the_last_row_of_causal_self_attention_over_measured_rows(encoder:
     reading, parts = network.read(observations), []
     causal = th.triu(th.ones(WINDOW, WINDOW, dtype=th.bool), diagonal=1)
     clock = th.arange(WINDOW).reshape(1, WINDOW, 1) / 24
-    for place, key in enumerate(CHANNELS):
+    for place, (key, module) in enumerate(network.attentions.items()):
+        assert isinstance(module, AttentionFromNow)
         known = observations[f"{key}_observed"]
         states = network.encoders[key](th.cat([observations[key], known, clock], dim=2).transpose(0, 1))
         unread = ~known.any(dim=2)
-        found, weights = network.attentions[key](
+        found, weights = module.attention(
             states, states, states, key_padding_mask=unread, attn_mask=causal, average_attn_weights=False
         )
         parts.append((states + found)[-1])
@@ -270,8 +272,8 @@ def test_learns_saves_and_loads(case: str, share: bool, tmp_path: Any) -> None:
 def test_it_learns_what_only_the_first_hour_shows() -> None:
     """The vital sign that decides is measured once and must be remembered: who forgets it gets 1 + 5 / 2 of 6 in the mean."""
     env = venv(16, hidden=True, length=6)
-    kwargs: dict[str, Any] = dict(policy_kwargs=NETWORK, seed=0, device="cpu", learning_rate=5e-3)
-    model = PPO("MultiInputPolicy", env, n_steps=12, batch_size=96, n_epochs=6, **kwargs).learn(2304)
+    kwargs: dict[str, Any] = dict(policy_kwargs=NETWORK, seed=0, device="cpu", learning_rate=1e-2)
+    model = PPO("MultiInputPolicy", env, n_steps=12, batch_size=96, n_epochs=8, **kwargs).learn(2304)
     returns = evaluate_policy(model, venv(16, hidden=True, length=6), n_eval_episodes=80)[0]
     assert isinstance(returns, float) and returns > 5.5
 

@@ -1,6 +1,6 @@
 """Fusion of clinical time series: an encoder for each modality, attention over time, and a gate over all of them."""
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import torch as th
 from gymnasium import spaces
@@ -9,6 +9,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
 from sb3_grpo.common.checks import check_whole
+from sb3_grpo.time_series.attention import AttentionFromNow
 from sb3_grpo.time_series.encoders import ENCODERS
 from sb3_grpo.time_series.layout import HOURS_KEY, OBSERVED_SUFFIX, TimeSeriesLayout, read_layout
 
@@ -83,7 +84,7 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         self.encoders = nn.ModuleDict(
             {key: ENCODERS[encoder](2 * n + 1, modality_dim) for key, n in layout.modalities.items()}
         )
-        self.attentions = nn.ModuleDict({key: nn.MultiheadAttention(modality_dim, n_heads) for key in layout.modalities})
+        self.attentions = nn.ModuleDict({key: AttentionFromNow(modality_dim, n_heads) for key in layout.modalities})
         self.missing = nn.ParameterDict({key: th.zeros(modality_dim) for key in layout.modalities})
         self.static_net = nn.Sequential(nn.Linear(layout.n_static, static_dim), nn.Tanh()) if layout.static else None
         self.gate = nn.Linear(self.features_dim, self.features_dim)
@@ -93,7 +94,7 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         :param observations: n observations
         :return: Features, (n, F)
         """
-        return self._fuse(observations, weights=False).features
+        return self.read(observations).features
 
     def read(self, observations: dict[str, th.Tensor]) -> FusionReading:
         """
@@ -102,16 +103,6 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         :param observations: n observations, as the policy gets them, preprocessed by SB3
         :return: Features, gate and attention
         """
-        return self._fuse(observations, weights=True)
-
-    def gate_by_part(self, gate: th.Tensor) -> th.Tensor:
-        """
-        :param gate: Gate, (n, F)
-        :return: Its mean over the features of each of the :attr:`parts`, (n, P)
-        """
-        return th.stack([part.mean(dim=1) for part in gate.split(list(self.parts.values()), dim=1)], dim=1)
-
-    def _fuse(self, observations: dict[str, th.Tensor], weights: bool) -> FusionReading:
         rows = self._rows(observations)
         channels = list(self.layout.modalities.values())
         series = zip(
@@ -120,7 +111,7 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         parts, attention = [], []
         for key, values, measured in series:
             inputs = th.cat([values, measured.to(values), rows.clock], dim=2)
-            part, weight = self._modality(key, inputs, measured.any(dim=2).t(), rows.now, weights)
+            part, weight = self._modality(key, inputs, measured.any(dim=2).t(), rows.now)
             parts.append(part)
             attention.append(weight)
         if self.static_net is not None:
@@ -128,7 +119,14 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
             parts.append(self.static_net(static.to(self.gate.weight)))
         fused = th.cat(parts, dim=1)
         gate = th.sigmoid(self.gate(fused))
-        return FusionReading(gate * fused, fused, gate, _in_time(attention, rows.order) if weights else fused.new_empty(0))
+        return FusionReading(gate * fused, fused, gate, _in_time(attention, rows.order))
+
+    def gate_by_part(self, gate: th.Tensor) -> th.Tensor:
+        """
+        :param gate: Gate, (n, F)
+        :return: Its mean over the features of each of the :attr:`parts`, (n, P)
+        """
+        return th.stack([part.mean(dim=1) for part in gate.split(list(self.parts.values()), dim=1)], dim=1)
 
     def _rows(self, observations: dict[str, th.Tensor]) -> "_Rows":
         """Rows of the stay first: so a causal encoder meets padding only after everything that counts."""
@@ -152,28 +150,18 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
             order=order,
         )
 
-    def _modality(
-        self, key: str, inputs: th.Tensor, measured: th.Tensor, now: th.Tensor, weights: bool
-    ) -> tuple[th.Tensor, th.Tensor | None]:
+    def _modality(self, key: str, inputs: th.Tensor, measured: th.Tensor, now: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """
         :param inputs: What the encoder gets, (T, n, 2 C + 1)
         :param measured: Whether anything was measured in a row, (n, T)
         :return: Features of a modality, (n, D), and the weight of each row, (n, heads, T)
         """
         states = self.encoders[key](inputs)
-        present = measured.any(dim=1)
-        state = states.gather(0, now[None, :, None].expand(-1, -1, states.shape[2]))
+        present = measured.any(dim=1, keepdim=True)
+        state = states.gather(0, now[None, :, None].expand(-1, -1, states.shape[2])).squeeze(0)
         # Attention to nothing would be NaN: where nothing was measured all rows are read, and the result is replaced
-        found, weight = self.attentions[key](
-            state,
-            states,
-            states,
-            key_padding_mask=~measured & present[:, None],
-            need_weights=weights,
-            average_attn_weights=False,
-        )
-        features = th.where(present[:, None], (state + found).squeeze(0), self.missing[key])
-        return features, None if weight is None else weight.squeeze(2) * present[:, None, None]
+        found, weights = self.attentions[key](state, states, measured | ~present)
+        return th.where(present, state + found, self.missing[key]), weights * present[:, :, None]
 
 
 class _Rows(NamedTuple):
@@ -194,7 +182,7 @@ class _Rows(NamedTuple):
     order: th.Tensor
 
 
-def _in_time(attention: list[Any], order: th.Tensor) -> th.Tensor:
+def _in_time(attention: list[th.Tensor], order: th.Tensor) -> th.Tensor:
     """Weights of each modality, (n, heads, T), in the order of the observation's rows, (n, M, heads, T)."""
     weights = th.stack(attention, dim=1)
     return weights.gather(3, order.argsort(dim=1)[:, None, None, :].expand_as(weights))
