@@ -23,6 +23,7 @@ from sb3_grpo.group_relative_ppo import GroupObservation
 from sb3_grpo.time_series import TimeSeriesFusionExtractor, fusion_extractor, gate_use, read_layout
 from sb3_grpo.time_series.attention import AttentionFromNow
 from sb3_grpo.time_series.encoders import ENCODERS, CnnEncoder
+from sb3_grpo.time_series.rows import carried_forward
 from tests.patient_series import CHANNELS, WINDOW, PatientEnv, patients, series_space, tensors
 
 ENCODER_NAMES = tuple(ENCODERS)
@@ -118,17 +119,21 @@ def test_every_measured_value_counts() -> None:
 # -- What is computed -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("carry", [False, True])
 @pytest.mark.parametrize("encoder", ENCODER_NAMES)
-def test_it_is_the_last_row_of_causal_self_attention_over_measured_rows(encoder: str) -> None:
+def test_it_is_the_last_row_of_causal_self_attention_over_measured_rows(encoder: str, carry: bool) -> None:
     """Written out for one patient whose window is full: encoder, self-attention of all rows, gate."""
-    network, observations = extractor(encoder), tensors(patients(1, stay=WINDOW))
+    network, observations = extractor(encoder, carry_forward=carry), tensors(patients(1, stay=WINDOW))
     reading, parts = network.read(observations), []
     causal = th.triu(th.ones(WINDOW, WINDOW, dtype=th.bool), diagonal=1)
     clock = th.arange(WINDOW).reshape(1, WINDOW, 1) / 24
     for place, (key, module) in enumerate(network.attentions.items()):
         assert isinstance(module, AttentionFromNow)
         known = observations[f"{key}_observed"]
-        states = network.encoders[key](th.cat([observations[key], known, clock], dim=2).transpose(0, 1))
+        values = observations[key].clone()
+        for hour in range(1, WINDOW) if carry else ():
+            values[:, hour] = th.where(known[:, hour] == 1, values[:, hour], values[:, hour - 1])
+        states = network.encoders[key](th.cat([values, known, clock], dim=2).transpose(0, 1))
         unread = ~known.any(dim=2)
         found, weights = module.attention(
             states, states, states, key_padding_mask=unread, attn_mask=causal, average_attn_weights=False
@@ -143,6 +148,11 @@ def test_it_is_the_last_row_of_causal_self_attention_over_measured_rows(encoder:
     th.testing.assert_close(reading.fused, fused)
     th.testing.assert_close(reading.gate, gate)
     th.testing.assert_close(network(observations), gate * fused)
+
+
+def test_carried_forward_by_hand() -> None:
+    values, measured = th.tensor([[0.0, 5.0], [2.0, 0.0], [0.0, 0.0], [3.0, 0.0]]), th.tensor([[0, 1], [1, 0], [0, 0], [1, 1]])
+    np.testing.assert_array_equal(carried_forward(values, measured.bool()), [[0, 5], [2, 5], [2, 5], [3, 0]])
 
 
 def test_convolutions_by_hand() -> None:

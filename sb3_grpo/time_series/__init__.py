@@ -3,6 +3,8 @@
 ======================  ==============================================================================================
 layout.py               what of a Dict observation is a modality, its mask, padding, or static
 encoders.py             LSTM and 1D-CNN of one modality
+rows.py                 the rows of a stay, ready to be encoded
+attention.py            what the newest row finds in all of them
 fusion.py               ``TimeSeriesFusionExtractor``: encoders, attention, gate
 gate.py                 whether the gate has collapsed (``callbacks.GateMonitorCallback`` logs it)
 embedding.py            what a trained policy makes of observations

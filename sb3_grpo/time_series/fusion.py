@@ -11,12 +11,11 @@ from torch import nn
 from sb3_grpo.common.checks import check_whole
 from sb3_grpo.time_series.attention import AttentionFromNow
 from sb3_grpo.time_series.encoders import ENCODERS
-from sb3_grpo.time_series.layout import HOURS_KEY, OBSERVED_SUFFIX, TimeSeriesLayout, read_layout
+from sb3_grpo.time_series.layout import TimeSeriesLayout, read_layout
+from sb3_grpo.time_series.rows import carried_forward, read_rows
 
 #: What the static part is called in readings of the gate
 STATIC: Final = "static"
-#: Unit of the clock that encoders see
-ROWS_OF_A_DAY: Final = 24
 
 
 class FusionReading(NamedTuple):
@@ -40,8 +39,8 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
     """
     Features of irregular time series in a Dict observation, after the fusion network of https://arxiv.org/abs/2504.18631:
 
-    1. Each modality is encoded by an LSTM or a causal 1D-CNN, whose inputs in each row are the values, 0 where not measured,
-       which of them were measured, and the hour of what is seen of the stay.
+    1. Each modality is encoded by an LSTM or a causal 1D-CNN, whose inputs in each row are the newest value of each channel so
+       far (0 before the first), which of them were measured in this row, and the hour of what is seen of the stay.
     2. The state of *now* attends to the states of all rows in which something of the modality was measured (multi-head
        attention: the last row of causal self-attention, the only one that is needed) and is added to what it finds.
     3. The modalities, and a linear layer with tanh of everything static, stand side by side: Z.
@@ -58,6 +57,7 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
     :param modality_dim: Features of each modality, a multiple of ``n_heads``
     :param static_dim: Features of everything static
     :param n_heads: Heads of the attention
+    :param carry_forward: Whether a value that was not measured in a row is the newest one so far, rather than 0
     :raises ValueError: If an argument is out of range or the space is no such Dict; in use if a mask is neither 0 nor 1
     """
 
@@ -68,6 +68,7 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         modality_dim: int = 32,
         static_dim: int = 16,
         n_heads: int = 2,
+        carry_forward: bool = True,
     ):
         layout = read_layout(observation_space)
         if encoder not in ENCODERS:
@@ -81,6 +82,7 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         super().__init__(observation_space, sum(parts.values()))
         self.parts = parts
         self.layout: TimeSeriesLayout = layout
+        self.carry_forward = carry_forward
         self.encoders = nn.ModuleDict(
             {key: ENCODERS[encoder](2 * n + 1, modality_dim) for key, n in layout.modalities.items()}
         )
@@ -103,11 +105,10 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         :param observations: n observations, as the policy gets them, preprocessed by SB3
         :return: Features, gate and attention
         """
-        rows = self._rows(observations)
+        rows = read_rows(observations, self.layout, self.gate.weight.dtype)
+        known = carried_forward(rows.values, rows.measured) if self.carry_forward else rows.values
         channels = list(self.layout.modalities.values())
-        series = zip(
-            self.layout.modalities, rows.values.split(channels, dim=2), rows.measured.split(channels, dim=2), strict=True
-        )
+        series = zip(self.layout.modalities, known.split(channels, dim=2), rows.measured.split(channels, dim=2), strict=True)
         parts, attention = [], []
         for key, values, measured in series:
             inputs = th.cat([values, measured.to(values), rows.clock], dim=2)
@@ -119,7 +120,7 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
             parts.append(self.static_net(static.to(self.gate.weight)))
         fused = th.cat(parts, dim=1)
         gate = th.sigmoid(self.gate(fused))
-        return FusionReading(gate * fused, fused, gate, _in_time(attention, rows.order))
+        return FusionReading(gate * fused, fused, gate, rows.in_time(th.stack(attention, dim=1)))
 
     def gate_by_part(self, gate: th.Tensor) -> th.Tensor:
         """
@@ -127,28 +128,6 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         :return: Its mean over the features of each of the :attr:`parts`, (n, P)
         """
         return th.stack([part.mean(dim=1) for part in gate.split(list(self.parts.values()), dim=1)], dim=1)
-
-    def _rows(self, observations: dict[str, th.Tensor]) -> "_Rows":
-        """Rows of the stay first: so a causal encoder meets padding only after everything that counts."""
-        values = th.cat([observations[key] for key in self.layout.modalities], dim=2).to(self.gate.weight)
-        masks = th.cat([observations[key + OBSERVED_SUFFIX] for key in self.layout.modalities], dim=2)
-        measured = _checked(masks, f"'*{OBSERVED_SUFFIX}'")
-        if self.layout.has_hours:
-            hours = _checked(observations[HOURS_KEY], repr(HOURS_KEY))
-        else:
-            hours = th.ones_like(measured[:, :, 0])
-        measured = measured & hours[:, :, None]
-        values = th.where(measured, values, 0.0)
-        order = th.argsort((~hours).byte(), dim=1, stable=True)
-        front = order.t()[:, :, None].expand(-1, -1, values.shape[2])
-        clock = th.arange(len(front), device=values.device).to(values) / ROWS_OF_A_DAY
-        return _Rows(
-            values=values.transpose(0, 1).gather(0, front),
-            measured=measured.transpose(0, 1).gather(0, front),
-            clock=clock[:, None, None].expand(-1, len(values), 1),
-            now=(hours.sum(dim=1) - 1).clamp(min=0),
-            order=order,
-        )
 
     def _modality(self, key: str, inputs: th.Tensor, measured: th.Tensor, now: th.Tensor) -> tuple[th.Tensor, th.Tensor]:
         """
@@ -162,43 +141,6 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
         # Attention to nothing would be NaN: where nothing was measured all rows are read, and the result is replaced
         found, weights = self.attentions[key](state, states, measured | ~present)
         return th.where(present, state + found, self.missing[key]), weights * present[:, :, None]
-
-
-class _Rows(NamedTuple):
-    """
-    T rows of n observations, those of the stay in front, then padding.
-
-    :param values: Values of all modalities side by side, 0 where unknown, (T, n, C)
-    :param measured: Whether they are known, (T, n, C) bool
-    :param clock: How much of the stay has been seen in each row, in days if a row is an hour, (T, n, 1)
-    :param now: Place of the newest row of the stay, (n,); 0 if all is padding
-    :param order: Where each row stands in the observation, (n, T)
-    """
-
-    values: th.Tensor
-    measured: th.Tensor
-    clock: th.Tensor
-    now: th.Tensor
-    order: th.Tensor
-
-
-def _in_time(attention: list[th.Tensor], order: th.Tensor) -> th.Tensor:
-    """Weights of each modality, (n, heads, T), in the order of the observation's rows, (n, M, heads, T)."""
-    weights = th.stack(attention, dim=1)
-    return weights.gather(3, order.argsort(dim=1)[:, None, None, :].expand_as(weights))
-
-
-def _checked(mask: th.Tensor, key: str) -> th.Tensor:
-    """
-    :return: The mask as bool
-    :raises ValueError: If an entry is neither 0 nor 1
-    """
-    if not bool(((mask == 0) | (mask == 1)).all()):
-        raise ValueError(
-            f"observation: got a mask {key} with entries that are neither 0 nor 1, as VecNormalize(norm_obs=True) makes them; "
-            "expected masks as they are: norm_obs=False, or norm_obs_keys without them"
-        )
-    return mask > 0.5
 
 
 def fusion_extractor(policy: BasePolicy) -> TimeSeriesFusionExtractor:
