@@ -229,6 +229,12 @@ def test_arguments_that_do_not_fit(kwargs: dict[str, Any], message: str) -> None
         extractor(**kwargs)
 
 
+@pytest.mark.parametrize("name", ["static", "values", "blood.gas"])
+def test_names_that_torch_has_taken(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"got modalities named \['{name}'\]"):
+        extractor(space=spaces.Dict({name: BOX, f"{name}_observed": BOX}))
+
+
 # -- In algorithms ----------------------------------------------------------------------------------------------------------
 
 

@@ -77,9 +77,14 @@ class TimeSeriesFusionExtractor(BaseFeaturesExtractor):
             check_whole(key, number, 1)
         if modality_dim % n_heads:
             raise ValueError(f"`modality_dim` must be a multiple of `n_heads`, {n_heads}, got {modality_dim}")
-        #: Number of features of each part of Z by name: the modalities, and ``"static"`` last, if there is anything static
+        refused = [key for key in layout.modalities if key == STATIC or "." in key or hasattr(nn.ModuleDict, key)]
+        if refused:
+            raise ValueError(
+                f"observation_space: got modalities named {refused}, which Python or torch use otherwise: rename them"
+            )
         parts = {**dict.fromkeys(layout.modalities, modality_dim), **({STATIC: static_dim} if layout.static else {})}
         super().__init__(observation_space, sum(parts.values()))
+        #: Number of features of each part of Z by name: the modalities, and ``"static"`` last, if there is anything static
         self.parts = parts
         self.layout: TimeSeriesLayout = layout
         self.carry_forward = carry_forward
