@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from sb3_grpo.time_series.explanation import Explanation
@@ -81,7 +81,8 @@ def draw_gate_over_time(path: str | Path, gates: np.ndarray, hours: np.ndarray, 
     FigureCanvasAgg(figure)
     heat, number = figure.subplots(2, 1, sharex=True, height_ratios=(len(parts), 1.4))
     edges = np.append(distinct - 0.5, distinct[-1] + 0.5)
-    image = heat.pcolormesh(edges, np.arange(len(parts) + 1), means.T, vmin=0, vmax=1, cmap="viridis")
+    low, high = _shown_range(means)
+    image = heat.pcolormesh(edges, np.arange(len(parts) + 1), means.T, vmin=low, vmax=high, cmap="viridis")
     heat.set_yticks(np.arange(len(parts)) + 0.5, [_literal(part) for part in parts])
     heat.invert_yaxis()
     figure.colorbar(image, ax=[heat, number], label="mean gate")
@@ -157,11 +158,12 @@ def _draw_attention(axes: Axes, explanation: Explanation) -> None:
     edges = _hour_edges(weights.shape[1])
     shown = np.where(measured, weights, np.nan)
     axes.set_facecolor("#eceff2")
-    axes.pcolormesh(edges, np.arange(len(weights) + 1), shown, vmin=0, vmax=1, cmap="Greens")
+    axes.pcolormesh(edges, np.arange(len(weights) + 1), shown, norm=PowerNorm(0.5, 0.0, 1.0), cmap="Greens")
     labels = [f"{key}" if measured[row].any() else f"{key} (missing)" for row, key in enumerate(explanation.attention)]
     axes.set_yticks(np.arange(len(weights)) + 0.5, [_literal(label) for label in labels])
     axes.invert_yaxis()
-    axes.set_title("attention (0 white to 1 green; grey: nothing measured)", fontsize=9, loc="left")
+    axes.set_xlim(_first_hour(explanation), None)
+    axes.set_title("attention: 0 white, 1 dark green, by square root (grey: nothing measured)", fontsize=9, loc="left")
 
 
 def _draw_gate(axes: Axes, explanation: Explanation) -> None:
@@ -181,7 +183,8 @@ def _draw_by_hour(figure: Figure, axes: Axes, rows: list[_Row], explanation: Exp
     image = axes.pcolormesh(_hour_edges(table.shape[1]), np.arange(len(rows) + 1), table, norm=norm, cmap="RdBu_r")
     axes.set_yticks(np.arange(len(rows)) + 0.5, [_literal(row.label) for row in rows])
     axes.invert_yaxis()
-    axes.set_xlabel("hours before now")
+    axes.set_xlim(_first_hour(explanation), None)
+    axes.set_xlabel("hours from now")
     axes.set_title("contributions by hour, newest value beside the name (grey: not measured)", fontsize=9, loc="left")
     figure.colorbar(image, ax=axes, location="bottom", shrink=0.6, aspect=40, label="log-odds")
 
@@ -197,8 +200,20 @@ def _draw_totals(axes: Axes, rows: list[_Row]) -> None:
 
 
 def _hour_edges(n_rows: int) -> np.ndarray:
-    """Edges of the rows in hours before now: the last row is now."""
+    """Edges of the rows in hours from now: the last row is now."""
     return np.arange(n_rows + 1) - (n_rows - 0.5)
+
+
+def _first_hour(explanation: Explanation) -> float:
+    """Where the stay begins, padding left out; the whole window if all is padding."""
+    return float(_hour_edges(len(explanation.hours))[explanation.hours.argmax()])
+
+
+def _shown_range(means: np.ndarray) -> tuple[float, float]:
+    """Limits of the colours: what occurs, but at least 0.1, so that noise does not look like a pattern."""
+    low, high = float(means.min()), float(means.max())
+    spare = max(0.1 - (high - low), 0.0) / 2
+    return low - spare, high + spare
 
 
 def _literal(name: str) -> str:
