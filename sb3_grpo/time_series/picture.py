@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sb3_grpo.time_series.explanation import Explanation
 
@@ -163,6 +164,7 @@ def _draw_attention(axes: Axes, explanation: Explanation) -> None:
     axes.set_yticks(np.arange(len(weights)) + 0.5, [_literal(label) for label in labels])
     axes.invert_yaxis()
     axes.set_xlim(_first_hour(explanation), None)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title("attention: 0 white, 1 dark green, by square root (grey: nothing measured)", fontsize=9, loc="left")
 
 
@@ -184,6 +186,7 @@ def _draw_by_hour(figure: Figure, axes: Axes, rows: list[_Row], explanation: Exp
     axes.set_yticks(np.arange(len(rows)) + 0.5, [_literal(row.label) for row in rows])
     axes.invert_yaxis()
     axes.set_xlim(_first_hour(explanation), None)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("hours from now")
     axes.set_title("contributions by hour, newest value beside the name (grey: not measured)", fontsize=9, loc="left")
     figure.colorbar(image, ax=axes, location="bottom", shrink=0.6, aspect=40, label="log-odds")
