@@ -16,6 +16,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
+import sb3_grpo
 from callbacks import GateMonitorCallback
 from sb3_grpo import GroupRelativePPO, GroupRobustMaskablePPO, GroupRobustPPO, GroupRobustRecurrentPPO
 from sb3_grpo.common.model_files import load_model
@@ -301,6 +302,16 @@ def test_without_groups_it_is_ppo_to_the_last_bit(encoder: str) -> None:
     ours = GroupRobustPPO("MultiInputPolicy", venv(), lam=0.0, group_critic=False, policy_kwargs=network, **SMALL).learn(32)
     for one, two in zip(plain.policy.parameters(), ours.policy.parameters(), strict=True):
         assert th.equal(one, two)
+
+
+@pytest.mark.skipif("EarlyWarning-ICU-v0" not in gym.registry, reason="environment not there")
+@pytest.mark.parametrize("encoder", ENCODER_NAMES)
+def test_early_warning(encoder: str) -> None:
+    env = sb3_grpo.make_vec_env("EarlyWarning-ICU-v0", 4, seed=0, env_kwargs=dict(data="synthetic", window=12))
+    network = {**NETWORK, "features_extractor_kwargs": {**SMALL_NETWORK, "encoder": encoder}}
+    model = GroupRelativePPO("MultiInputPolicy", env, policy_kwargs=network, **SMALL).learn(64, callback=GateMonitorCallback())
+    assert list(fusion_extractor(model.policy).parts)[-1] == "static"
+    assert all(bool(th.isfinite(parameter).all()) for parameter in model.policy.parameters())
 
 
 def test_normalised_masks_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cloudpickle  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -105,6 +106,9 @@ def test_agreement_leaves_the_unknown_out() -> None:
         (lambda: fitted().fit(np.zeros((9, 3)), range(9)), "nobody among them was in an earlier fit"),
         (lambda: fitted().fit(np.zeros((9, 2)), ["a"]), "patients: got 1 ids, expected one for each of the 9"),
         (lambda: fitted().agreement(np.zeros((3, 2)), [0, -1, -1]), "at least two of them known"),
+        (lambda: fitted().agreement(np.zeros((2, 2)), ["a", "b"]), "expected 2 group ids"),
+        (lambda: embed(PPO("MultiInputPolicy", venv(), **SMALL), {"vitals": np.zeros(2)}), "expected a dict with the keys"),
+        (lambda: embed(PPO("MultiInputPolicy", venv(), **SMALL), patients(0)), "observations: got none"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
@@ -162,3 +166,18 @@ def test_clusters_are_groups_of_an_environment() -> None:
     assert info["group_id"] == expected[0] and wrapped.group_names == clusterer.names
     *_, info = wrapped.step(0)
     assert info["group_id"] == expected[0]
+
+
+def test_groups_stay_what_they_are_while_the_policy_learns_on() -> None:
+    """In a copy that was sent to another process too."""
+    model = PPO("MultiInputPolicy", venv(), policy_kwargs=NETWORK, **SMALL).learn(16)
+    observations = patients(30)
+    clusterer = PatientClusterer(3).fit(embed(model, observations))
+    attribute = ClusterAttribute(model, clusterer)
+    sent = cloudpickle.loads(cloudpickle.dumps(attribute))
+    model.learn(16)
+    clusterer.fit(embed(model, patients(30, seed=1)))
+    single = [{key: part[place] for key, part in observations.items()} for place in range(30)]
+    before = PatientClusterer(3).fit(embed(attribute.policy, observations)).labels_
+    for copied in (attribute, sent):
+        np.testing.assert_array_equal([copied(one, None, {}, 0) for one in single], before)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import preprocess_obs
@@ -14,18 +15,18 @@ from sb3_grpo.group_relative_ppo.group_conditioned_policy import GroupConditione
 from sb3_grpo.time_series.fusion import fusion_extractor
 
 
-def embed(model: BaseAlgorithm, observations: Any, batch_size: int = 1024) -> np.ndarray:
+def embed(model: BaseAlgorithm | BasePolicy, observations: Any, batch_size: int = 1024) -> np.ndarray:
     """
     Features that the actor of a policy makes of observations, for example to cluster patients. The group that a
     :class:`~sb3_grpo.group_relative_ppo.GroupConditionedPolicy` reads from the observation is not among them.
 
-    :param model: An algorithm with an actor-critic policy
+    :param model: An algorithm with an actor-critic policy, or such a policy
     :param observations: n observations (n, ...), or a dict of such, as the policy gets them; or a single one
     :param batch_size: Observations at a time
     :return: Features, (n, F) float32
-    :raises ValueError: If the policy has no features extractor
+    :raises ValueError: If the policy has no features extractor, or the observations are not those of its space
     """
-    policy = model.policy
+    policy = model.policy if isinstance(model, BaseAlgorithm) else model
     extractor = getattr(policy, "pi_features_extractor", None)
     if extractor is None:
         raise ValueError(f"model: got a {type(policy).__name__}, expected an actor-critic policy, which extracts features")
@@ -45,7 +46,7 @@ def gates(model: BaseAlgorithm, observations: Any, batch_size: int = 1024) -> tu
     :param observations: n observations, a dict of arrays (n, ...); or a single one
     :param batch_size: Observations at a time
     :return: Gate in (0, 1), (n, P), and the names of the P parts
-    :raises ValueError: If the policy has no such extractor
+    :raises ValueError: If the policy has no such extractor, or the observations are not those of its space
     """
     extractor = fusion_extractor(model.policy)
     with th.no_grad():
@@ -54,6 +55,20 @@ def gates(model: BaseAlgorithm, observations: Any, batch_size: int = 1024) -> tu
             for batch in _batches(model.policy, observations, batch_size)
         ]
     return np.concatenate(rows), tuple(extractor.parts)
+
+
+def check_keys(policy: BasePolicy, observations: Any) -> None:
+    """
+    :param policy: The policy
+    :param observations: Observations for it
+    :raises ValueError: If its space is a Dict, and they are no dict with the same keys
+    """
+    if not isinstance(policy.observation_space, spaces.Dict):
+        return
+    expected = sorted(policy.observation_space.spaces)
+    found = sorted(observations) if isinstance(observations, dict) else type(observations).__name__
+    if found != expected:
+        raise ValueError(f"observation: got {found}, expected a dict with the keys {expected}")
 
 
 def preprocessed(policy: BasePolicy, observations: Any) -> Any:
@@ -67,9 +82,12 @@ def preprocessed(policy: BasePolicy, observations: Any) -> Any:
 
 def _batches(policy: BasePolicy, observations: Any, batch_size: int) -> Iterator[Any]:
     check_whole("batch_size", batch_size, 1)
+    check_keys(policy, observations)
     policy.set_training_mode(False)
     tensors, _ = policy.obs_to_tensor(observations)
     n = len(next(iter(tensors.values())) if isinstance(tensors, dict) else tensors)
+    if n == 0:
+        raise ValueError("observations: got none, expected at least one")
     with th.no_grad():
         for start in range(0, n, batch_size):
             part = slice(start, start + batch_size)

@@ -12,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_grpo.common.checks import check_whole
 from sb3_grpo.group_relative_ppo.group_conditioned_policy import GroupConditionedPolicy
-from sb3_grpo.time_series.embedding import preprocessed
+from sb3_grpo.time_series.embedding import check_keys, preprocessed
 from sb3_grpo.time_series.fusion import fusion_extractor
 from sb3_grpo.time_series.layout import HOURS_KEY, OBSERVED_SUFFIX
 
@@ -171,10 +171,7 @@ def _tensors(model: BaseAlgorithm, observation: dict[str, np.ndarray]) -> dict[s
     """One observation as tensors with a leading axis of one, values that nobody measured set to 0."""
     policy = model.policy
     policy.set_training_mode(False)
-    expected = sorted(policy.observation_space.spaces)  # type: ignore[attr-defined]
-    if not isinstance(observation, dict) or sorted(observation) != expected:
-        found = sorted(observation) if isinstance(observation, dict) else type(observation).__name__
-        raise ValueError(f"observation: got {found}, expected a dict with the keys {expected}")
+    check_keys(policy, observation)
     tensors, vectorised = policy.obs_to_tensor(observation)
     assert isinstance(tensors, dict)
     if vectorised:

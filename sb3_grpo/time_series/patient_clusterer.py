@@ -1,13 +1,16 @@
 """Groups of patients that are alike in what a policy sees of them."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch as th
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_grpo.common.checks import check_whole, is_number
 from sb3_grpo.common.clusters import Clusters, candidates, fit, most_shared, refit
+from sb3_grpo.common.frozen_policy import freeze, thaw
 from sb3_grpo.common.group_attributes import GroupAttribute
 from sb3_grpo.time_series.embedding import embed
 
@@ -111,7 +114,7 @@ class PatientClusterer:
         from sklearn.metrics import adjusted_rand_score
 
         labels, known = self.predict(embeddings), np.asarray(known)
-        if known.shape != labels.shape or np.count_nonzero(known >= 0) < 2:
+        if known.shape != labels.shape or known.dtype.kind not in "iu" or np.count_nonzero(known >= 0) < 2:
             raise ValueError(f"known: got {known!r}, expected {len(labels)} group ids, at least two of them known")
         return float(adjusted_rand_score(known[known >= 0], labels[known >= 0]))
 
@@ -166,16 +169,17 @@ class PatientClusterer:
 class ClusterAttribute(GroupAttribute):
     """
     The cluster of what a policy sees, as a group for :class:`~sb3_grpo.GroupAssignment`. With ``per="episode"`` that is what
-    it sees at the reset: an environment that shows little then has little to tell patients apart by.
+    it sees at the reset: an environment that shows little then has little to tell patients apart by. Policy and clusters are
+    kept as they are now: whoever learns on or fits again changes no group.
 
     :param model: The algorithm whose embedding was clustered
     :param clusterer: The clusters
     """
 
     def __init__(self, model: BaseAlgorithm, clusterer: PatientClusterer):
-        self.model = model
-        self.clusterer = clusterer
+        self.policy = thaw(freeze(model.policy), th.device("cpu"))
+        self.clusterer = copy.copy(clusterer)
         self.names = clusterer.names
 
     def __call__(self, observation: Any, action: Any, info: dict[str, Any], episode: int) -> int:
-        return int(self.clusterer.predict(embed(self.model, observation))[0])
+        return int(self.clusterer.predict(embed(self.policy, observation))[0])
