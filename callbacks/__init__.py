@@ -2,7 +2,14 @@
 
 from callbacks.fairness_evaluation import FairnessEvalCallback
 from callbacks.fairness_logging import FairnessLoggingCallback
+from callbacks.gate_monitor import GateMonitorCallback
 from callbacks.live import LiveFairnessCallback
 from callbacks.progress import ProgressCallback
 
-__all__ = ["FairnessEvalCallback", "FairnessLoggingCallback", "LiveFairnessCallback", "ProgressCallback"]
+__all__ = [
+    "FairnessEvalCallback",
+    "FairnessLoggingCallback",
+    "GateMonitorCallback",
+    "LiveFairnessCallback",
+    "ProgressCallback",
+]

@@ -6,10 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch as th
+from stable_baselines3 import PPO
 
 from sb3_grpo.common.fast_update import _samples
+from sb3_grpo.time_series import embed, explain, gates
 from tests.contrib_models import make_maskable, make_recurrent
+from tests.patient_series import patients
 from tests.small_models import make
+from tests.test_fusion_extractor import NETWORK, SMALL, venv
 
 pytestmark = [
     pytest.mark.skipif(not th.cuda.is_available(), reason="no GPU here"),
@@ -52,3 +56,18 @@ def test_rollout_is_moved_at_once() -> None:
     model.rollout_buffer.weight_samples(None)
     lean: Any = model._lean_policy()
     assert all(column is None or column.is_cuda for column in _samples(model.rollout_buffer, lean, clip_values=True))
+
+
+@pytest.mark.parametrize("encoder", ["lstm", "cnn"])
+def test_fusion_of_time_series(encoder: str) -> None:
+    network = {**NETWORK, "features_extractor_kwargs": dict(encoder=encoder, modality_dim=4)}
+    on_gpu = PPO("MultiInputPolicy", venv(), policy_kwargs=network, **{**SMALL, "device": "cuda"}).learn(32)
+    on_cpu = PPO("MultiInputPolicy", venv(), policy_kwargs=network, **SMALL)
+    on_cpu.policy.load_state_dict(on_gpu.policy.state_dict())
+    observations = patients(5)
+    np.testing.assert_allclose(embed(on_gpu, observations), embed(on_cpu, observations), atol=1e-4)
+    np.testing.assert_allclose(gates(on_gpu, observations)[0], gates(on_cpu, observations)[0], atol=1e-4)
+    one = {key: part[0] for key, part in observations.items()}
+    action = explain(on_cpu, one).action
+    on_either = [explain(model, one, action=action) for model in (on_gpu, on_cpu)]
+    np.testing.assert_allclose(on_either[0].contributions["vitals"], on_either[1].contributions["vitals"], atol=1e-3)

@@ -65,13 +65,24 @@ def choose(
     :return: From 2 to ``max_clusters`` clusters of at least that size with the highest silhouette, and the silhouette; one
         cluster and NaN if there are none, or theirs is lower than it must be
     """
-    candidates = []
+    fits = candidates(features, max_clusters, rng)
+    good = [(clusters, score) for clusters, score, smallest in fits if smallest >= min_size and score >= min_silhouette]
+    return max(good, key=lambda candidate: candidate[1]) if good else fit(features, 1, rng)
+
+
+def candidates(features: np.ndarray, max_clusters: int, rng: np.random.Generator) -> list[tuple[Clusters, float, int]]:
+    """
+    :param features: Features of M episodes, (M, F)
+    :param max_clusters: Largest number of clusters
+    :param rng: Where seeds come from
+    :return: From 2 to ``max_clusters`` clusters, fewer than episodes: the clusters, their silhouette, and the size of the
+        smallest
+    """
+    fits = []
     for n_clusters in range(2, min(max_clusters, len(features) - 1) + 1):
         clusters, score = fit(features, n_clusters, rng)
-        sizes = np.bincount(clusters.nearest(features), minlength=n_clusters)
-        if sizes.min() >= min_size and score >= min_silhouette:
-            candidates.append((clusters, score))
-    return max(candidates, key=lambda candidate: candidate[1]) if candidates else fit(features, 1, rng)
+        fits.append((clusters, score, int(np.bincount(clusters.nearest(features), minlength=n_clusters).min())))
+    return fits
 
 
 def elbow(features: np.ndarray, max_clusters: int, rng: np.random.Generator) -> tuple[Clusters, float]:
@@ -133,22 +144,33 @@ def refit(features: np.ndarray, old: Clusters, rng: np.random.Generator) -> tupl
 
 def matched(features: np.ndarray, old: Clusters, new: Clusters) -> Clusters:
     """
-    Order new clusters such that cluster k shares its episodes with old cluster k: the one-to-one assignment (Hungarian
-    algorithm) with the most shared episodes; among equals the one with the closest centres.
+    Order new clusters such that cluster k shares its episodes with old cluster k (:func:`most_shared`); among equals the
+    closest centres are matched.
 
     :param features: Features of M episodes, (M, F)
     :param old: Old clusters
     :param new: As many new ones
     :return: The new clusters in that order
     """
-    n_clusters = len(old.centers)
-    shared = np.zeros((n_clusters, n_clusters))
-    np.add.at(shared, (old.nearest(features), new.nearest(features)), 1.0)
     distance = cdist(old.centers / new.scale, new.centers / new.scale)
+    order = most_shared(old.nearest(features), new.nearest(features), distance)
+    return Clusters(new.centers[order], new.scale)
+
+
+def most_shared(old: np.ndarray, new: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """
+    The one-to-one assignment (Hungarian algorithm) of new clusters to old ones with the most shared episodes.
+
+    :param old: Old cluster of each episode, (M,)
+    :param new: New cluster of each, (M,)
+    :param distance: Between old and new clusters, which decides among equals, (k, k)
+    :return: Number of the new cluster that takes the place of each old one, (k,)
+    """
+    shared = np.zeros(distance.shape)
+    np.add.at(shared, (old, new), 1.0)
     # All distances together count less than one episode
     closeness = 1.0 - distance / (distance.max() or 1.0)
-    _, order = linear_sum_assignment(shared + closeness / (n_clusters + 1), maximize=True)
-    return Clusters(new.centers[order], new.scale)
+    return linear_sum_assignment(shared + closeness / (len(distance) + 1), maximize=True)[1]
 
 
 def silhouette(features: np.ndarray, clusters: Clusters, rng: np.random.Generator) -> float:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_grpo.common.checks import is_number, is_positive
@@ -18,6 +17,7 @@ from sb3_grpo.common.group_algorithm import GroupRobustMixin
 from sb3_grpo.common.group_logging import short_names
 from sb3_grpo.common.group_performance import exposure_shares
 from sb3_grpo.common.policy_penalty import Penalty, penalised
+from sb3_grpo.common.rollout_sample import some_observations
 from sb3_grpo.group_relative_ppo.advantages import Mixture, batch_mean, concerned_group, relative_distance, shape
 from sb3_grpo.group_relative_ppo.group_conditioned_policy import GroupConditionedPolicy, check_group_is_raw
 from sb3_grpo.group_relative_ppo.group_divergence import divergence_from_groups, pairwise_divergence
@@ -231,7 +231,7 @@ class GroupRelativeMixin(GroupRobustMixin):
     def _compare_groups(self, policy: GroupConditionedPolicy) -> dict[str, float]:
         """How far apart the policies of the groups are on states of the rollout; the alarm, if they are too far."""
         with th.no_grad():
-            distributions = policy.distributions_by_group(self._some_observations())
+            distributions = policy.distributions_by_group(some_observations(self.rollout_buffer, _COMPARED, self.device))
             divergences = pairwise_divergence(distributions).cpu().numpy().astype(np.float64)
         seen = self._step_shares(policy.n_conditions) > 0
         divergences[~seen] = divergences[:, ~seen] = 0.0
@@ -250,19 +250,6 @@ class GroupRelativeMixin(GroupRobustMixin):
                     stacklevel=2,
                 )
         return {"group/kl_worst": worst, **log}
-
-    def _some_observations(self) -> Any:
-        """Observations of the rollout at equal distances, as the policy gets them."""
-        buffer = self.rollout_buffer
-
-        def some(column: np.ndarray) -> np.ndarray:
-            leading = 1 if buffer.generator_ready else 2
-            rows = column.reshape(-1, *column.shape[leading:])
-            return rows[np.linspace(0, len(rows) - 1, min(_COMPARED, len(rows))).astype(int)]
-
-        observations: Any = buffer.observations
-        parts = {key: some(column) for key, column in observations.items()} if isinstance(observations, dict) else None
-        return obs_as_tensor(some(observations) if parts is None else parts, self.device)
 
     # -- Update ------------------------------------------------------------------------------------------------------
 
