@@ -1,0 +1,126 @@
+"""What a learned policy tells a search: how likely it takes each action, and what it thinks a moment is worth."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch as th
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from sb3_grpo.common.playing import stacked
+from sb3_grpo.planning.simulation import Mask
+
+Floats = npt.NDArray[np.float64]
+
+_TRUST: Final = 0.75
+"""Probability given to the action of a policy that tells no probabilities; the rest is spread over the valid ones."""
+
+
+class Guide:
+    """Prior and value of a model, rule or nobody.
+
+    An actor-critic model of SB3 or sb3-contrib gives probabilities and values; a group critic's are summed, or weighted.
+    Anything else with ``predict`` gives one action, and no value. Nobody gives equal probabilities, and no value.
+
+    :param model: the model, rule, or None
+    :param n_actions: number of actions n
+    :param group_weights: weight of each group's value, shape (G,); None: one each
+    :raises ValueError: if it is none of these, has memory, or acts in other actions
+    """
+
+    def __init__(self, model: Any, n_actions: int, group_weights: Floats | None = None) -> None:
+        self.n_actions, self.group_weights = n_actions, group_weights
+        self._policy: Any = None
+        self._rule = self._statistics = None
+        if isinstance(model, BaseAlgorithm) and isinstance(model.policy, RecurrentActorCriticPolicy):
+            raise ValueError(f"model: got a {type(model).__name__}, expected a policy without memory: a search has no history")
+        if isinstance(model, BaseAlgorithm) and getattr(model.action_space, "n", None) != n_actions:
+            raise ValueError(f"model: acts in {model.action_space}, expected the environment's Discrete({n_actions})")
+        if isinstance(model, BaseAlgorithm) and isinstance(model.policy, (ActorCriticPolicy, MaskableActorCriticPolicy)):
+            self._policy, self._statistics = model.policy, model.get_vec_normalize_env()
+            self._policy.set_training_mode(False)
+            masks = inspect.signature(self._policy.get_distribution).parameters
+            self._takes_masks = "action_masks" in masks
+        elif model is not None:
+            if not hasattr(model, "predict") or isinstance(model, type):
+                raise ValueError(f"model: got {model!r}, expected a model of SB3, anything with predict(), or None")
+            self._rule = model
+            self._takes_masks = "action_masks" in inspect.signature(model.predict).parameters
+
+    @property
+    def has_values(self) -> bool:
+        """Whether it knows what moments are worth."""
+        return self._policy is not None
+
+    def prior(self, observation: Any, mask: Mask) -> Floats:
+        """Probability of each action, shape (n,); 0 for those that are not valid.
+
+        :param observation: what is observed
+        :param mask: valid actions, shape (n,), at least one
+        """
+        valid = mask / mask.sum()
+        if self._policy is not None:
+            probabilities = self._probabilities(observation, mask)
+        elif self._rule is not None:
+            probabilities = (1.0 - _TRUST) * valid
+            probabilities[self._choice(observation, mask)] += _TRUST
+        else:
+            return valid
+        probabilities = np.where(mask, probabilities, 0.0)
+        total = probabilities.sum()
+        return probabilities / total if total > 0.0 else valid
+
+    def values(self, observations: Sequence[Any]) -> Floats:
+        """What moments are worth, in units of reward, shape (m,); zeros if it does not know.
+
+        :param observations: what is observed, m of them
+        """
+        if self._policy is None or len(observations) == 0:
+            return np.zeros(len(observations))
+        with th.no_grad():
+            tensor, _ = self._policy.obs_to_tensor(self._seen(stacked(observations)))
+            values = self._policy.predict_values(tensor).double().cpu().numpy()
+        if self.group_weights is None:
+            total = values.sum(axis=1)
+        elif values.shape[1] == len(self.group_weights):
+            total = values @ self.group_weights
+        else:
+            raise ValueError(f"group_weights: got {len(self.group_weights)} for a critic of {values.shape[1]} values")
+        statistics: Any = self._statistics
+        if statistics is not None and statistics.norm_reward:
+            total = total * np.sqrt(statistics.ret_rms.var + statistics.epsilon)
+        return np.asarray(total)
+
+    def repair(self, action: int, observation: Any, mask: Mask) -> int:
+        """The action if it is valid, else the guide's own; without a guide, one of the valid ones in its place.
+
+        :param action: number of an action
+        :param observation: what is observed
+        :param mask: valid actions, shape (n,), at least one
+        """
+        if mask[action]:
+            return action
+        if self._policy is None and self._rule is None:
+            valid = np.flatnonzero(mask)
+            return int(valid[action % len(valid)])
+        return int(self.prior(observation, mask).argmax())
+
+    def _probabilities(self, observation: Any, mask: Mask) -> Floats:
+        with th.no_grad():
+            tensor, _ = self._policy.obs_to_tensor(self._seen(stacked([observation])))
+            masks = {"action_masks": mask[None]} if self._takes_masks else {}
+            inner = self._policy.get_distribution(tensor, **masks).distribution
+            return np.asarray(inner.probs[0].double().cpu().numpy())
+
+    def _choice(self, observation: Any, mask: Mask) -> int:
+        masks = {"action_masks": mask[None]} if self._takes_masks else {}
+        rule: Any = self._rule
+        return int(np.asarray(rule.predict(stacked([observation]), deterministic=True, **masks)[0])[0])
+
+    def _seen(self, observation: Any) -> Any:
+        return observation if self._statistics is None else self._statistics.normalize_obs(observation)

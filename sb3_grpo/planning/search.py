@@ -1,0 +1,297 @@
+"""The search for one decision: evolve sequences, then look into the best ones with a tree."""
+
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sb3_grpo.planning import tree
+from sb3_grpo.planning.genetic import Evolution
+from sb3_grpo.planning.guide import Guide
+from sb3_grpo.planning.plan import Plan, PlanStatistics
+from sb3_grpo.planning.settings import Settings
+from sb3_grpo.planning.simulation import Simulation
+from sb3_grpo.planning.tree import Edge, Node
+
+Floats = npt.NDArray[np.float64]
+Genes = npt.NDArray[np.int64]
+
+
+class _Trajectory(NamedTuple):
+    """What a trajectory brought up to where it stopped: value, actions, the discount there, and the observation there."""
+
+    value: float
+    actions: list[int]
+    discount: float
+    observation: Any
+
+
+class Search:
+    """One search from the present moment of an environment.
+
+    :param simulation: the copy to try things out in
+    :param guide: prior and value
+    :param settings: as the planner was made
+    :param observation: what is observed now
+    :param rng: the source of randomness
+    """
+
+    def __init__(
+        self, simulation: Simulation, guide: Guide, settings: Settings, observation: Any, rng: np.random.Generator
+    ) -> None:
+        self._simulation, self._guide, self._settings, self._rng = simulation, guide, settings, rng
+        self._begin, self._first_step, self._simulations = time.perf_counter(), simulation.n_steps, 0
+        self._candidates: Genes = np.empty((0, settings.horizon), dtype=np.int64)
+        self._moment = simulation.now()
+        simulation.restore(self._moment)
+        self._root = self._node(observation, self._moment, 0)
+        self._nodes, self._depth = 1, 0
+        self._scale = tree.Scale()
+        self._evolution: Evolution | None = None
+        self._stagnated = False
+        self._best: tuple[float, list[int]] | None = None  # of whole trajectories, where the future is known
+
+    def run(self) -> Iterator[Plan]:
+        """Better and better plans, until the budget is spent; the first at once."""
+        yield self.plan()
+        if len(self._root.actions) == 1 and not self._settings.plan_forced:
+            return
+        if self._settings.genetic_share > 0.0:
+            for _ in self._evolve():
+                yield self.plan()
+        if self._settings.genetic_share < 1.0:
+            for _ in self._grow():
+                yield self.plan()
+
+    def plan(self, interrupted: bool = False) -> Plan:
+        """The best plan so far.
+
+        :param interrupted: whether the user ended the search
+        """
+        value, sequence = self._choice()
+        evolution, root = self._evolution, self._root
+        values = root.values(np.nan)
+        statistics = PlanStatistics(
+            simulations=self._simulations,
+            steps=self._simulation.n_steps - self._first_step,
+            seconds=time.perf_counter() - self._begin,
+            is_clairvoyant=self._settings.is_clairvoyant,
+            interrupted=interrupted,
+            generations=0 if evolution is None else len(evolution.best_fitness),
+            best_fitness=() if evolution is None else tuple(evolution.best_fitness),
+            diversity=() if evolution is None else tuple(evolution.diversities),
+            stagnation=0 if evolution is None else evolution.stagnation,
+            stagnated=self._stagnated,
+            nodes=self._nodes,
+            depth=self._depth,
+            root={
+                int(action): (float(root.prior[i]), int(root.visits[i]), float(values[i]))
+                for i, action in enumerate(root.actions)
+            },
+        )
+        return Plan(sequence[0], tuple(sequence), value, statistics)
+
+    def _choice(self) -> tuple[float, list[int]]:
+        if self._best is not None:
+            return self._best
+        if self._root.visits.sum() > 0:
+            place = self._root.most_visited()
+            return float(self._root.values(np.nan)[place]), tree.principal_variation(self._root)
+        if self._evolution is not None and self._evolution.best_fitness:
+            genes, fitness = self._evolution.best(1)
+            first = int(genes[0][0])
+            if first in self._root.actions:
+                return float(fitness[0]), genes[0].tolist()
+        return np.nan, [int(self._root.actions[self._root.prior.argmax()])]
+
+    def _spent(self, share: float = 1.0) -> bool:
+        settings = self._settings
+        done = settings.simulations is not None and self._simulations >= share * settings.simulations
+        late = settings.seconds is not None and time.perf_counter() - self._begin >= share * settings.seconds
+        return done or late
+
+    def _redraw(self) -> None:
+        if not self._settings.is_clairvoyant:
+            self._simulation.redraw(int(self._rng.integers(2**63)))
+
+    # --- the genetic algorithm ------------------------------------------------------------------------------------------
+
+    def _evolve(self) -> Iterator[None]:
+        settings = self._settings
+        futures = []
+        for _ in range(1 if settings.futures == "actual" else settings.futures):
+            self._simulation.restore(self._moment)
+            self._redraw()
+            futures.append(self._simulation.snapshot())
+
+        def evaluate(genes: Genes) -> Floats:
+            ends = [self._play(future, sequence.tolist()) for sequence in genes for future in futures]
+            worth = self._guide.values([end.observation for end in ends])
+            values = np.array([end.value + end.discount * v for end, v in zip(ends, worth, strict=True)])
+            self._simulations += len(ends)
+            if settings.is_clairvoyant:
+                for end, value in zip(ends, values, strict=True):
+                    self._note_best(float(value), end.actions)
+            return values.reshape(len(genes), len(futures)).mean(axis=1)
+
+        genes = np.array([self._first_sequence(i, futures[i % len(futures)]) for i in range(settings.population)])
+        evolution = Evolution(
+            genes,
+            self._simulation.n_actions,
+            self._rng,
+            settings.elites,
+            settings.tournament,
+            settings.crossover_rate,
+            settings.mutation_rate,
+        )
+        self._evolution = evolution
+        while True:
+            evolution.value(evaluate)
+            self._candidates = evolution.best(settings.candidates)[0]
+            yield
+            # A generation is begun only if the genetic share pays for all of it
+            cost = (settings.population - min(settings.elites, settings.population)) * len(futures)
+            limit = np.inf if settings.simulations is None else settings.genetic_share * settings.simulations
+            if self._simulations + cost > limit or self._spent(settings.genetic_share):
+                return
+            if settings.patience is not None and evolution.stagnation >= settings.patience and settings.genetic_share < 1.0:
+                self._stagnated = True
+                return
+            evolution.breed()
+
+    def _first_sequence(self, number: int, future: Any) -> list[int]:
+        """Individual of the first population: every other one as the guide would act, if there is one."""
+        follow = number % 2 == 0 and self._settings.has_guide
+        if not follow:
+            first = int(self._rng.choice(self._root.actions))
+            return [first, *self._rng.integers(self._simulation.n_actions, size=self._settings.horizon - 1).tolist()]
+        played = self._play(future, [])
+        self._simulations += 1
+        rest = self._rng.integers(self._simulation.n_actions, size=self._settings.horizon).tolist()
+        return [*played.actions, *rest][: self._settings.horizon]
+
+    def _play(self, start: Any, genes: list[int]) -> _Trajectory:
+        self._simulation.restore(start)
+        return self._continue(self._root.observation, genes, self._settings.horizon)
+
+    def _continue(self, observation: Any, genes: list[int], n: int) -> _Trajectory:
+        """Play on from where the simulation stands: the genes, then as the guide draws, at most n steps."""
+        value, discount = 0.0, 1.0
+        actions: list[int] = []
+        for k in range(n):
+            mask = self._simulation.mask()
+            if k < len(genes):
+                action = self._guide.repair(int(genes[k]), observation, mask)
+            else:
+                action = int(self._rng.choice(self._simulation.n_actions, p=self._guide.prior(observation, mask)))
+            outcome = self._simulation.step(action)
+            actions.append(action)
+            value += discount * outcome.reward
+            discount *= outcome.discount
+            observation = outcome.observation
+            if outcome.ended:
+                break
+        return _Trajectory(value, actions, discount, observation)
+
+    # --- the tree --------------------------------------------------------------------------------------------------------
+
+    def _grow(self) -> Iterator[None]:
+        if len(self._candidates):
+            root, weight = self._root, self._settings.candidate_weight
+            root.prior = tree.mixed_prior(root.prior, root.actions, self._candidates[:, 0], weight)
+        for sequence in self._candidates:
+            if self._spent():
+                return
+            self._simulate(sequence.tolist())
+            yield
+        while not self._spent():
+            self._simulate([])
+            yield
+
+    def _simulate(self, forced: list[int]) -> None:
+        """One simulation: select, expand, simulate, backpropagate. ``forced`` actions are selected while they are valid."""
+        self._simulations += 1
+        path: list[tree.Step] = []
+        node = self._root
+        value = 0.0
+        rest: list[int] = []
+        while node.snapshot is not None:
+            place = self._select(node, forced)
+            edge, is_new = self._expand(node, place)
+            path.append((node, place, edge))
+            node = edge.node
+            follows_candidate = len(forced) > node.depth and forced[node.depth - 1] == self._action(path[-1])
+            if is_new and not follows_candidate:
+                value, rest = self._leaf_value(node, edge, [self._action(step) for step in path])
+                break
+        else:
+            value = 0.0 if not path or path[-1][2].discount == 0.0 else float(self._guide.values([node.observation])[0])
+        total = tree.backpropagate(path, value, self._scale)
+        if self._settings.is_clairvoyant:
+            self._note_best(total, [*(self._action(step) for step in path), *rest])
+
+    def _action(self, step: tree.Step) -> int:
+        return int(step[0].actions[step[1]])
+
+    def _select(self, node: Node, forced: list[int]) -> int:
+        if node.depth < len(forced):
+            places = np.flatnonzero(node.actions == forced[node.depth])
+            if len(places):
+                return int(places[0])
+        return tree.select_action(node, self._scale, self._settings.exploration)
+
+    def _expand(self, node: Node, place: int) -> tuple[Edge, bool]:
+        """An outcome of an action, and whether it is new."""
+        edges, settings = node.edges[place], self._settings
+        limit = 1 if settings.is_clairvoyant else tree.n_outcomes(node.visits[place], settings.widening)
+        if len(edges) >= limit:
+            return tree.choose_outcome(edges, self._rng), False
+        self._simulation.restore(node.snapshot)
+        self._redraw()
+        outcome = self._simulation.step(int(node.actions[place]))
+        known = tree.same_outcome(edges, outcome.observation, outcome.reward)
+        if known is not None:
+            known.count += 1
+            return known, False
+        depth = node.depth + 1
+        goes_on = not outcome.ended and depth < settings.horizon
+        child = self._node(outcome.observation, self._simulation.snapshot() if goes_on else None, depth, node, place)
+        edges.append(Edge(child, outcome.reward, outcome.discount))
+        self._nodes, self._depth = self._nodes + 1, max(self._depth, depth)
+        return edges[-1], True
+
+    def _node(self, observation: Any, snapshot: Any, depth: int, parent: Node | None = None, place: int = 0) -> Node:
+        mask = self._simulation.mask()
+        actions = np.flatnonzero(mask)
+        prior = np.ones(len(actions)) / len(actions)
+        if snapshot is not None:
+            prior = self._guide.prior(observation, mask)[actions]
+        node = Node(observation, snapshot, actions, prior, depth)
+        if parent is not None:
+            node.route = (*parent.route, int(parent.actions[place]))
+        if len(self._candidates) and depth < self._settings.horizon:
+            here = (self._candidates[:, :depth] == node.route).all(axis=1)
+            suggested = self._candidates[here, depth]
+            node.prior = tree.mixed_prior(node.prior, actions, suggested, self._settings.candidate_weight)
+        return node
+
+    def _leaf_value(self, node: Node, edge: Edge, taken: list[int]) -> tuple[float, list[int]]:
+        """What a new node is worth: the critic's value, or what follows if the search plays on from there."""
+        if edge.discount == 0.0:
+            return 0.0, []
+        if self._guide.has_values or node.snapshot is None:
+            return float(self._guide.values([node.observation])[0]), []
+        genes: list[int] = []
+        if len(self._candidates) and self._rng.random() < self._settings.candidate_weight:
+            # Play on as a candidate would from here: then the tree mends single decisions of whole candidates
+            shared = (self._candidates[:, : len(taken)] == taken).sum(axis=1)
+            likely = np.flatnonzero(shared == shared.max())
+            genes = self._candidates[int(self._rng.choice(likely))][len(taken) :].tolist()
+        played = self._continue(node.observation, genes, self._settings.horizon - node.depth)
+        return played.value, played.actions
+
+    def _note_best(self, value: float, sequence: list[int]) -> None:
+        if self._best is None or value > self._best[0]:
+            self._best = (value, sequence)
