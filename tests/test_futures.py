@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.integrate import quad
 
 from hospital_gym.scenarios import SCENARIOS, Scenario
+from hospital_gym.simulator.futures import _residual_beyond
 from hospital_gym.simulator.layout import DEADLINES, DISCHARGES, IN_BED, WAITING
 from hospital_gym.simulator.simulator import Simulator
 
@@ -74,6 +76,16 @@ def test_future_depends_on_the_seed_and_on_nothing_else() -> None:
         simulator.run_triage()
         ends.append(simulator.records()["benefit"].sum())
     assert ends[0] == ends[1] != ends[2]
+
+
+@pytest.mark.parametrize("so_far", [0.0, 30.0, 400.0])
+def test_what_is_left_of_stays_met_at_a_random_moment(so_far: float) -> None:
+    """Against the integral of the survival function of the stay: mean 100 h, sigma 0.8."""
+    law = stats.lognorm(0.8, scale=100.0 * np.exp(-0.32))
+    uniform = np.array([1.0, 0.7, 0.1, 1e-4])
+    hours = _residual_beyond(np.full(4, 100.0), np.full(4, 0.8), np.full(4, so_far), uniform)
+    survival = [quad(law.sf, limit, np.inf, epsabs=1e-12)[0] for limit in (so_far, *hours)]
+    np.testing.assert_allclose(np.divide(survival[1:], survival[0]), uniform, rtol=1e-6)
 
 
 def test_redrawing_needs_an_episode() -> None:

@@ -53,6 +53,11 @@ class Guide:
             self._takes_masks = "action_masks" in inspect.signature(model.predict).parameters
 
     @property
+    def acts(self) -> bool:
+        """Whether it has an opinion on what to do."""
+        return self._policy is not None or self._rule is not None
+
+    @property
     def has_values(self) -> bool:
         """Whether it knows what moments are worth."""
         return self._policy is not None
@@ -105,7 +110,7 @@ class Guide:
         """
         if mask[action]:
             return action
-        if self._policy is None and self._rule is None:
+        if not self.acts:
             valid = np.flatnonzero(mask)
             return int(valid[action % len(valid)])
         return int(self.prior(observation, mask).argmax())

@@ -12,7 +12,7 @@ class PlanStatistics:
     """How a plan came about.
 
     :param simulations: trajectories tried, of both parts
-    :param steps: steps of the environment that took
+    :param steps: their steps, those along outcomes already known to the tree included
     :param seconds: wall-clock time from the beginning of the search
     :param is_clairvoyant: whether the search saw the future that the environment will really take
     :param interrupted: whether Ctrl-C ended it

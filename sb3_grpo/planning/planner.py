@@ -29,6 +29,7 @@ class Planner:
     :param env: environment with Discrete actions, in which an episode has begun; ``action_masks()`` is respected
     :param model: actor-critic model of SB3 or sb3-contrib without memory, anything with ``predict``, or None
     :param simulations: most trajectories tried for a decision; None: no limit
+    :param steps: most steps of these trajectories together; None: no limit
     :param seconds: most time for a decision; None: no limit. A search by time cannot be repeated exactly
     :param horizon: steps looked ahead; the critic values what follows, without one it counts nothing
     :param futures: how many futures the genetic algorithm values a sequence in, or ``"actual"``. The tree draws one for
@@ -48,7 +49,6 @@ class Planner:
     :param discount_time: time after which the future counts 1/e, in the unit of ``info["elapsed"]``; None: the environment's
         attribute if it has one; False: ``gamma`` counts
     :param group_weights: weight of each group's rewards and value, for example ``model.group_weights()``; None: all alike
-    :param plan_forced: whether to search where one action only is valid
     :param seed: seed of everything random in the search, >= 0
     :raises ValueError: naming the argument, its value and what is accepted
     """
@@ -59,6 +59,7 @@ class Planner:
         model: Any = None,
         *,
         simulations: int | None = 256,
+        steps: int | None = None,
         seconds: float | None = None,
         horizon: int = 16,
         futures: int | Literal["actual"] = 4,
@@ -76,7 +77,6 @@ class Planner:
         gamma: float | None = None,
         discount_time: float | bool | None = None,
         group_weights: Sequence[float] | None = None,
-        plan_forced: bool = False,
         seed: int = 0,
     ) -> None:
         check_whole("seed", seed, 0)
@@ -90,57 +90,60 @@ class Planner:
             raise ValueError(f"discount_time: got {discount_time!r}, expected a positive number, None or False")
         weights = None if group_weights is None else np.asarray(group_weights, dtype=np.float64)
         self.settings = Settings(
-            simulations,
-            seconds,
-            horizon,
-            futures,
-            genetic_share,
-            population,
-            elites,
-            tournament,
-            crossover_rate,
-            mutation_rate,
-            patience,
-            candidates,
-            candidate_weight,
-            exploration,
-            widening,
-            plan_forced,
-            model is not None,
+            simulations=simulations,
+            steps=steps,
+            seconds=seconds,
+            horizon=horizon,
+            futures=futures,
+            genetic_share=genetic_share,
+            population=population,
+            elites=elites,
+            tournament=tournament,
+            crossover_rate=crossover_rate,
+            mutation_rate=mutation_rate,
+            patience=patience,
+            candidates=candidates,
+            candidate_weight=candidate_weight,
+            exploration=exploration,
+            widening=widening,
         )
         self.env, self.seed = env, seed
         self.simulation = Simulation(env, gamma, discount_time, weights)
         self.guide = Guide(model, self.simulation.n_actions, weights)
         self.n_plans = 0
+        self._inherited = np.empty((0, horizon), dtype=np.int64)
 
     def improve(self, observation: Any = None) -> Iterator[Plan]:
         """Better and better plans for the present moment, the first at once; stop whenever you like.
 
-        :param observation: what is observed now; None: asked of the environment, which only works if it needs no wrapper
+        :param observation: what is observed now; None with no model
         """
-        stream = np.random.SeedSequence(self.seed, spawn_key=(self.n_plans,))
-        self.n_plans += 1
-        yield from self._search(observation, stream).run()
+        search = self._search(observation)
+        yield search.plan()
+        for _ in search.run():
+            yield search.plan()
 
     def plan(self, observation: Any = None) -> Plan:
         """The plan when the budget is spent, or when Ctrl-C is pressed: then the best so far.
 
         :param observation: what is observed now; None with no model
         """
-        stream = np.random.SeedSequence(self.seed, spawn_key=(self.n_plans,))
-        self.n_plans += 1
-        search = self._search(observation, stream)
+        search = self._search(observation)
         try:
             for _ in search.run():
                 pass
         except KeyboardInterrupt:
             return search.plan(interrupted=True)
+        self._inherited = search.bequeath()
         return search.plan()
 
-    def _search(self, observation: Any, stream: np.random.SeedSequence) -> Search:
-        if observation is None and self.settings.has_guide:
+    def _search(self, observation: Any) -> Search:
+        if observation is None and self.guide.acts:
             raise ValueError("observation: got None, expected what the environment showed last: the model needs it")
-        return Search(self.simulation, self.guide, self.settings, observation, np.random.default_rng(stream))
+        stream = np.random.SeedSequence(self.seed, spawn_key=(self.n_plans,))
+        self.n_plans += 1
+        rng = np.random.default_rng(stream)
+        return Search(self.simulation, self.guide, self.settings, observation, rng, self._inherited)
 
 
 class PlanningPolicy:

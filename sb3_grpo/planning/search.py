@@ -36,14 +36,23 @@ class Search:
     :param settings: as the planner was made
     :param observation: what is observed now
     :param rng: the source of randomness
+    :param inherited: sequences with which to begin, best first, shape (n, at most horizon)
     """
 
     def __init__(
-        self, simulation: Simulation, guide: Guide, settings: Settings, observation: Any, rng: np.random.Generator
+        self,
+        simulation: Simulation,
+        guide: Guide,
+        settings: Settings,
+        observation: Any,
+        rng: np.random.Generator,
+        inherited: Genes,
     ) -> None:
         self._simulation, self._guide, self._settings, self._rng = simulation, guide, settings, rng
-        self._begin, self._first_step, self._simulations = time.perf_counter(), simulation.n_steps, 0
+        self._begin, self._first_step = time.perf_counter(), simulation.n_steps
+        self._simulations = self._known_steps = 0
         self._candidates: Genes = np.empty((0, settings.horizon), dtype=np.int64)
+        self._inherited = inherited[: settings.population // 2]
         self._moment = simulation.now()
         simulation.restore(self._moment)
         self._root = self._node(observation, self._moment, 0)
@@ -53,17 +62,16 @@ class Search:
         self._stagnated = False
         self._best: tuple[float, list[int]] | None = None  # of whole trajectories, where the future is known
 
-    def run(self) -> Iterator[Plan]:
-        """Better and better plans, until the budget is spent; the first at once."""
-        yield self.plan()
-        if len(self._root.actions) == 1 and not self._settings.plan_forced:
+    def run(self) -> Iterator[None]:
+        """Search until the budget is spent; :meth:`plan` may be asked whenever it yields."""
+        if len(self._root.actions) == 1:
             return
-        if self._settings.genetic_share > 0.0:
-            for _ in self._evolve():
-                yield self.plan()
-        if self._settings.genetic_share < 1.0:
-            for _ in self._grow():
-                yield self.plan()
+        settings = self._settings
+        first_generation = settings.population * (1 if settings.is_clairvoyant else int(settings.futures))
+        if settings.genetic_share == 1.0 or self._affords(first_generation, settings.genetic_share):
+            yield from self._evolve()
+        if settings.genetic_share < 1.0:
+            yield from self._grow()
 
     def plan(self, interrupted: bool = False) -> Plan:
         """The best plan so far.
@@ -75,7 +83,7 @@ class Search:
         values = root.values(np.nan)
         statistics = PlanStatistics(
             simulations=self._simulations,
-            steps=self._simulation.n_steps - self._first_step,
+            steps=self._steps,
             seconds=time.perf_counter() - self._begin,
             is_clairvoyant=self._settings.is_clairvoyant,
             interrupted=interrupted,
@@ -106,11 +114,17 @@ class Search:
                 return float(fitness[0]), genes[0].tolist()
         return np.nan, [int(self._root.actions[self._root.prior.argmax()])]
 
-    def _spent(self, share: float = 1.0) -> bool:
-        settings = self._settings
-        done = settings.simulations is not None and self._simulations >= share * settings.simulations
-        late = settings.seconds is not None and time.perf_counter() - self._begin >= share * settings.seconds
-        return done or late
+    @property
+    def _steps(self) -> int:
+        """Steps of all trajectories so far, those along outcomes already known included."""
+        return self._simulation.n_steps - self._first_step + self._known_steps
+
+    def _affords(self, n: int, share: float = 1.0) -> bool:
+        """Whether n more simulations fit into a share of the budget, if they cost what those so far did on average."""
+        settings, so_far = self._settings, max(self._simulations, 1)
+        seconds = time.perf_counter() - self._begin
+        budgets = ((settings.simulations, self._simulations), (settings.steps, self._steps), (settings.seconds, seconds))
+        return all(most is None or spent + n * spent / so_far <= share * most for most, spent in budgets)
 
     def _redraw(self) -> None:
         if not self._settings.is_clairvoyant:
@@ -151,26 +165,32 @@ class Search:
             evolution.value(evaluate)
             self._candidates = evolution.best(settings.candidates)[0]
             yield
-            # A generation is begun only if the genetic share pays for all of it
-            cost = (settings.population - min(settings.elites, settings.population)) * len(futures)
-            limit = np.inf if settings.simulations is None else settings.genetic_share * settings.simulations
-            if self._simulations + cost > limit or self._spent(settings.genetic_share):
+            if not self._affords((settings.population - settings.elites) * len(futures), settings.genetic_share):
                 return
             if settings.patience is not None and evolution.stagnation >= settings.patience and settings.genetic_share < 1.0:
                 self._stagnated = True
                 return
             evolution.breed()
 
+    def bequeath(self) -> Genes:
+        """What the genetic algorithm found that begins with the action of the plan, without that action, best first."""
+        if self._evolution is None or not self._evolution.best_fitness:
+            return np.empty((0, self._settings.horizon - 1), dtype=np.int64)
+        genes, _ = self._evolution.best(len(self._evolution.genes))
+        return genes[genes[:, 0] == self.plan().action, 1:]
+
     def _first_sequence(self, number: int, future: Any) -> list[int]:
-        """Individual of the first population: every other one as the guide would act, if there is one."""
-        follow = number % 2 == 0 and self._settings.has_guide
-        if not follow:
-            first = int(self._rng.choice(self._root.actions))
-            return [first, *self._rng.integers(self._simulation.n_actions, size=self._settings.horizon - 1).tolist()]
-        played = self._play(future, [])
-        self._simulations += 1
-        rest = self._rng.integers(self._simulation.n_actions, size=self._settings.horizon).tolist()
-        return [*played.actions, *rest][: self._settings.horizon]
+        """Individual of the first population: inherited, or as the guide would act if there is one, or random."""
+        length, n_actions = self._settings.horizon, self._simulation.n_actions
+        begun = []
+        if number < len(self._inherited):
+            begun = self._inherited[number].tolist()
+        elif self._guide.acts and number % 2 == 0:
+            begun = self._play(future, []).actions
+            self._simulations += 1
+        else:
+            begun = [int(self._rng.choice(self._root.actions))]
+        return [*begun, *self._rng.integers(n_actions, size=length).tolist()][:length]
 
     def _play(self, start: Any, genes: list[int]) -> _Trajectory:
         self._simulation.restore(start)
@@ -201,13 +221,9 @@ class Search:
         if len(self._candidates):
             root, weight = self._root, self._settings.candidate_weight
             root.prior = tree.mixed_prior(root.prior, root.actions, self._candidates[:, 0], weight)
-        for sequence in self._candidates:
-            if self._spent():
-                return
-            self._simulate(sequence.tolist())
-            yield
-        while not self._spent():
-            self._simulate([])
+        untried = iter(self._candidates.tolist())
+        while self._affords(1):
+            self._simulate(next(untried, []))
             yield
 
     def _simulate(self, forced: list[int]) -> None:
@@ -224,10 +240,10 @@ class Search:
             node = edge.node
             follows_candidate = len(forced) > node.depth and forced[node.depth - 1] == self._action(path[-1])
             if is_new and not follows_candidate:
-                value, rest = self._leaf_value(node, edge, [self._action(step) for step in path])
+                value, rest = self._leaf_value(edge, [self._action(step) for step in path])
                 break
         else:
-            value = 0.0 if not path or path[-1][2].discount == 0.0 else float(self._guide.values([node.observation])[0])
+            value = self._worth(path[-1][2]) if path else 0.0
         total = tree.backpropagate(path, value, self._scale)
         if self._settings.is_clairvoyant:
             self._note_best(total, [*(self._action(step) for step in path), *rest])
@@ -246,7 +262,9 @@ class Search:
         """An outcome of an action, and whether it is new."""
         edges, settings = node.edges[place], self._settings
         limit = 1 if settings.is_clairvoyant else tree.n_outcomes(node.visits[place], settings.widening)
-        if len(edges) >= limit:
+        # Where chance has shown nothing so far, as few draws as outcomes are allowed; elsewhere frequencies are worth a draw
+        if len(edges) >= limit or (len(edges) == 1 and edges[0].count >= limit):
+            self._known_steps += 1
             return tree.choose_outcome(edges, self._rng), False
         self._simulation.restore(node.snapshot)
         self._redraw()
@@ -277,12 +295,11 @@ class Search:
             node.prior = tree.mixed_prior(node.prior, actions, suggested, self._settings.candidate_weight)
         return node
 
-    def _leaf_value(self, node: Node, edge: Edge, taken: list[int]) -> tuple[float, list[int]]:
+    def _leaf_value(self, edge: Edge, taken: list[int]) -> tuple[float, list[int]]:
         """What a new node is worth: the critic's value, or what follows if the search plays on from there."""
-        if edge.discount == 0.0:
-            return 0.0, []
-        if self._guide.has_values or node.snapshot is None:
-            return float(self._guide.values([node.observation])[0]), []
+        node = edge.node
+        if edge.discount == 0.0 or self._guide.has_values or node.snapshot is None:
+            return self._worth(edge), []
         genes: list[int] = []
         if len(self._candidates) and self._rng.random() < self._settings.candidate_weight:
             # Play on as a candidate would from here: then the tree mends single decisions of whole candidates
@@ -291,6 +308,12 @@ class Search:
             genes = self._candidates[int(self._rng.choice(likely))][len(taken) :].tolist()
         played = self._continue(node.observation, genes, self._settings.horizon - node.depth)
         return played.value, played.actions
+
+    def _worth(self, edge: Edge) -> float:
+        """The critic's value of where an edge leads; 0 after termination."""
+        if edge.worth is None:
+            edge.worth = 0.0 if edge.discount == 0.0 else float(self._guide.values([edge.node.observation])[0])
+        return edge.worth
 
     def _note_best(self, value: float, sequence: list[int]) -> None:
         if self._best is None or value > self._best[0]:

@@ -6,7 +6,7 @@ from typing import Literal
 from sb3_grpo.common.checks import check_whole, is_number, is_positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """See :class:`sb3_grpo.planning.Planner` for the meaning of each.
 
@@ -14,6 +14,7 @@ class Settings:
     """
 
     simulations: int | None
+    steps: int | None
     seconds: float | None
     horizon: int
     futures: int | Literal["actual"]
@@ -28,18 +29,16 @@ class Settings:
     candidate_weight: float
     exploration: float
     widening: float
-    plan_forced: bool
-    has_guide: bool
 
     def __post_init__(self) -> None:
-        if self.simulations is None and self.seconds is None:
-            raise ValueError("simulations, seconds: got None for both, expected a number for at least one of them")
+        if self.simulations is None and self.steps is None and self.seconds is None:
+            raise ValueError("simulations, steps, seconds: got None for all, expected a number for at least one of them")
         if self.seconds is not None and not is_positive(self.seconds):
             raise ValueError(f"seconds: got {self.seconds!r}, expected a positive number or None")
         if self.futures != "actual":
             check_whole("futures", self.futures, 1)
-        least = {"simulations": 1, "horizon": 1, "population": 2, "elites": 0, "tournament": 1, "patience": 1, "candidates": 1}
-        for key, number in least.items():
+        ones = dict.fromkeys(("simulations", "steps", "horizon", "tournament", "patience", "candidates"), 1)
+        for key, number in {**ones, "population": 2, "elites": 0}.items():
             if getattr(self, key) is not None:
                 check_whole(key, getattr(self, key), number)
         if self.elites >= self.population:

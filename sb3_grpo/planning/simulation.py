@@ -1,6 +1,7 @@
 """A private copy of an environment that can be put back to any moment, and go on with another future from there."""
 
 import copy
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
@@ -75,7 +76,8 @@ class Simulation:
                 "that hold files or windows"
             ) from error
         base = env.unwrapped
-        self.is_native = hasattr(base, "snapshot") and hasattr(base, "restore")
+        has_masks = env.has_wrapper_attr("action_masks")
+        self._masks: Callable[[], Any] | None = self._copy.get_wrapper_attr("action_masks") if has_masks else None
         self.redraws = hasattr(base, "redraw_future")
         self.n_steps = 0
 
@@ -121,9 +123,9 @@ class Simulation:
 
     def mask(self) -> Mask:
         """Valid actions of the copy, shape (n,); all, where the environment has no ``action_masks()`` or none is valid."""
-        if not self._copy.has_wrapper_attr("action_masks"):
+        if self._masks is None:
             return np.ones(self.n_actions, dtype=np.bool_)
-        mask = np.asarray(self._copy.get_wrapper_attr("action_masks")(), dtype=np.bool_)
+        mask = np.asarray(self._masks(), dtype=np.bool_)
         return mask if mask.any() else np.ones_like(mask)
 
 
@@ -142,11 +144,20 @@ def _attributes(layer: Any, layers: list[Any]) -> dict[str, Any]:
     return copy.deepcopy(own, {id(other): other for other in layers})
 
 
+def _is_native(base: Any) -> bool:
+    return hasattr(base, "snapshot") and hasattr(base, "restore")
+
+
+def _generator(base: Any) -> Any:
+    """The state of what an environment draws from as it goes; it draws nothing so if it has a future to redraw."""
+    generator = None if hasattr(base, "redraw_future") else getattr(base, "_np_random", None)
+    return None if generator is None else generator.bit_generator.state
+
+
 def _save(env: gym.Env) -> list[Any]:
     layers = _layers(env)
     *wrappers, base = layers
-    is_native = hasattr(base, "snapshot") and hasattr(base, "restore")
-    inner = (base.snapshot(), copy.deepcopy(getattr(base, "_np_random", None))) if is_native else _attributes(base, layers)
+    inner = (base.snapshot(), _generator(base)) if _is_native(base) else _attributes(base, layers)
     return [*(_attributes(wrapper, layers) for wrapper in wrappers), inner]
 
 
@@ -160,6 +171,7 @@ def _load(env: gym.Env, snapshot: list[Any]) -> None:
     if isinstance(inner, tuple):
         state, generator = inner
         base.restore(state)
-        base._np_random = copy.deepcopy(generator)
+        if generator is not None:
+            base.np_random.bit_generator.state = generator
     else:
         vars(base).update(copy.deepcopy(inner, dict(memo)))

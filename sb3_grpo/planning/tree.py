@@ -89,12 +89,15 @@ class Edge:
     :param node: where it led
     :param reward: what it brought
     :param discount: how much what follows counts
+    :param count: how often it was met
+    :param worth: the critic's value of where it led, once it was asked
     """
 
     node: Node
     reward: float
     discount: float
     count: int = 1
+    worth: float | None = None
 
 
 Step = tuple[Node, int, Edge]
