@@ -13,7 +13,7 @@ JOBS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo study study-sensitivity study-quick study-diagnosis report test lint format docs clean
+.PHONY: help demo study study-sensitivity study-quick study-diagnosis study-sepsis report test lint format docs clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -35,6 +35,10 @@ study-quick: $(VENV)/.installed  ## Do a small study and report it, which takes 
 study-diagnosis: $(VENV)/.installed  ## Do the comparison of methods that diagnose, and report it (HOSPITAL_GYM_DATA says where the tables lie)
 	$(BIN)/sb3-grpo study diagnosis $(ARGS)
 	$(BIN)/sb3-grpo report runs/study/diagnosis
+
+study-sepsis: $(VENV)/.installed  ## Train GroupRelativePPO on the treatment of sepsis, and report exact values (pip install --no-deps icu-sepsis)
+	$(BIN)/sb3-grpo study sepsis $(ARGS)
+	$(BIN)/sb3-grpo report runs/study/sepsis
 
 report: $(VENV)/.installed  ## Write docs/results.md and its figures from the core study and that of sensitivity
 	$(BIN)/sb3-grpo report $(wildcard runs/study/core runs/study/sensitivity) --markdown docs/results.md --figures docs/images/study $(ARGS)
@@ -74,4 +78,6 @@ $(VENV)/.installed: $(PIN) | $(BIN)/python
 $(VENV)/.installed-dev: $(PIN) | $(BIN)/python
 	@echo "Installing sb3-grpo and its test tools into $(VENV) (the first time takes minutes: PyTorch is large) ..."
 	@$(BIN)/python -m pip install -qq -c constraints.txt -e ".[dev]"
+# Only its data files are used: its dependency gym would print a notice whenever Stable-Baselines3 is imported.
+	@$(BIN)/python -m pip install -qq -c constraints.txt --no-deps icu-sepsis
 	@touch $@ $(VENV)/.installed

@@ -5,7 +5,7 @@ A module of its own that imports nothing heavy, so that it can serve as the targ
 
 from gymnasium.envs.registration import register, registry
 
-from hospital_gym.clinical.registration import register_diagnosis_envs
+from hospital_gym.clinical.registration import register_diagnosis_envs, register_sepsis_env
 
 ENVIRONMENT_IDS = (
     "Hospital-Urban-v0",
@@ -30,3 +30,4 @@ def register_envs() -> None:
             kwargs=kwargs,
         )
     register_diagnosis_envs()
+    register_sepsis_env()

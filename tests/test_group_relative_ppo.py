@@ -12,10 +12,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from hospital_gym.clinical.sepsis.treatment_env import SepsisTreatmentEnv
 from sb3_grpo import GroupAssignment, GroupRelativePPO, GroupRobustPPO
 from sb3_grpo.common.hyperparameters import load_settings
 from sb3_grpo.common.model_files import saved_algorithm
 from sb3_grpo.group_relative_ppo import GroupObservation, Mixture, shape, with_group
+from tests.sepsis_problems import two_states
 from tests.small_models import SMALL
 from tests.test_identity import CASES, assert_same, trained
 from tests.toy_envs import DictEnv, SharedEnv
@@ -286,6 +288,11 @@ def test_missing_ids_are_an_error_only_where_groups_count() -> None:
 def test_shared_steps_are_for_the_group_critic() -> None:
     with pytest.warns(UserWarning, match="use group_advantage='critic'"):
         make(make_vec_env(SharedEnv, n_envs=2, seed=0), "MlpPolicy").learn(32)
+
+
+def test_rewards_that_all_go_to_the_own_group_are_not_shared() -> None:
+    env = make_vec_env(lambda: SepsisTreatmentEnv(history=1, flat=True, mdp=two_states()), n_envs=2, seed=0)
+    make(env, "MaskedMlpPolicy").learn(64)  # a warning is an error
 
 
 def test_critic_of_a_saved_model_stays(tmp_path: Any) -> None:

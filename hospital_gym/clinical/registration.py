@@ -1,4 +1,4 @@
-"""Ids of the diagnosis environments. Imports nothing heavy."""
+"""Ids of the clinical environments. Imports nothing heavy."""
 
 from typing import Any, Final
 
@@ -24,3 +24,17 @@ def register_diagnosis_envs() -> None:
                 vector_entry_point="hospital_gym.clinical.diagnosis_vector_env:DiagnosisVectorEnv",
                 kwargs=dict(kwargs),
             )
+
+
+SEPSIS_ENVIRONMENT: Final = "Sepsis-Treatment-v0"
+"""Id of the treatment of sepsis."""
+
+
+def register_sepsis_env() -> None:
+    """Register it; calling it again does nothing."""
+    if SEPSIS_ENVIRONMENT not in registry:
+        register(
+            SEPSIS_ENVIRONMENT,
+            entry_point="hospital_gym.clinical.sepsis.treatment_env:SepsisTreatmentEnv",
+            vector_entry_point="hospital_gym.clinical.sepsis.treatment_vector_env:SepsisTreatmentVectorEnv",
+        )

@@ -3,12 +3,14 @@
     sb3-grpo report runs/study/core
     sb3-grpo report runs/study/core runs/study/sensitivity --markdown docs/results.md --figures docs/images/study
     sb3-grpo report runs/study/diagnosis
+    sb3-grpo report runs/study/sepsis --markdown docs/results/sepsis.md
 
 It reads the results that are there, also of a study that is not finished, and says what is missing. Of a study of diagnosis it
 writes for each table what ``sb3-grpo diagnose`` writes, in a folder of the study's with the table's name.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"folder: got {str(folder)!r}, expected one that sb3-grpo study wrote, with study.json in it")
     task = Store(folders[0]).description().get("task")
     try:
-        (_report_diagnosis if task == "diagnosis" else _report_hospitals)(args, folders)
+        reports = {"diagnosis": _report_diagnosis, "sepsis": _report_sepsis}
+        reports.get(str(task), _report_hospitals)(args, folders)
     except StudyError as error:
         raise UsageError(str(error)) from None
     return 0
@@ -94,3 +97,28 @@ def _report_diagnosis(args: argparse.Namespace, folders: Sequence[Path]) -> None
         if len(waiting) == len(found):
             raise StudyError(said)
         print(said, file=sys.stderr)
+
+
+def _report_sepsis(args: argparse.Namespace, folders: Sequence[Path]) -> None:
+    """Tables, numbers and a figure beside them, unless ``--figures`` says where."""
+    from hospital_gym.clinical.sepsis.mdp import read_mdp
+    from sb3_grpo.sepsis.page import write_report as write_sepsis
+    from sb3_grpo.study.tasks.sepsis import finished
+
+    if len(folders) > 1:
+        raise UsageError(f"folder: got {', '.join(args.folder)}, expected one: a study of sepsis is reported by itself")
+    store = Store(folders[0])
+    rows = {name: runs for name, runs in finished(store).items() if runs}
+    if not rows:
+        raise StudyError(f"{store.folder}: nothing to report yet: no training is finished")
+    missing = len(store.description()["runs"]) - sum(map(len, rows.values()))
+    markdown = Path(args.markdown) if args.markdown else store.folder / "sepsis.md"
+    make_folder(str(markdown.parent), "--markdown")
+    figures = make_folder(args.figures or str(markdown.parent), "--figures")
+    found = {name: [result for _, result in runs] for name, runs in rows.items()}
+    group_by = store.description()["grid"].get("group_by", "age")
+    words = ["sb3-grpo report", str(store.folder), *(["--markdown", str(markdown)] if args.markdown else [])]
+    command = shlex.join([*words[0].split(), *words[1:]])
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for path in write_sepsis(read_mdp(), group_by, found, missing, command, markdown, figures / f"{markdown.stem}.png"):
+        console.print(str(path), markup=False, highlight=False, soft_wrap=True)

@@ -172,7 +172,11 @@ class GroupRelativeMixin(GroupRobustMixin):
         return completed
 
     def _warn_of_shared_steps(self) -> None:
-        if self.rollout_buffer.group_rewards is not None and self.group_advantage != "critic" and self._ids_required:
+        rewards, ids = self.rollout_buffer.group_rewards, self.rollout_buffer.group_ids
+        if rewards is None or self.group_advantage == "critic" or not self._ids_required:
+            return
+        of_own_group = np.take_along_axis(rewards, np.maximum(ids, 0)[..., None], axis=-1)[..., 0] * (ids >= 0)
+        if (np.abs(rewards).sum(axis=-1) > np.abs(of_own_group)).any():
             warnings.warn(
                 f"info['group_rewards'] says that one decision matters to several groups, but group_advantage="
                 f"{self.group_advantage!r} takes the whole reward for that of the step's own group, and removes the mean of "

@@ -12,7 +12,7 @@ from sb3_grpo.study.protocol import Phase, StudyProtocol, read_protocol
 from sb3_grpo.study.runs import Run, StudyError
 from sb3_grpo.study.tasks import load_task
 
-SHIPPED: Final = ("core", "sensitivity", "quick", "diagnosis")
+SHIPPED: Final = ("core", "sensitivity", "quick", "diagnosis", "sepsis")
 """Grids that come with the package, in ``sb3_grpo/study/grids``."""
 
 

@@ -15,7 +15,11 @@ from typing import Any, Final, Protocol, cast
 from sb3_grpo.study.protocol import Phase, StudyProtocol
 from sb3_grpo.study.runs import Output, Run, StudyError
 
-TASKS: Final = {"hospital": "sb3_grpo.study.tasks.hospital", "diagnosis": "sb3_grpo.study.tasks.diagnosis"}
+TASKS: Final = {
+    "hospital": "sb3_grpo.study.tasks.hospital",
+    "diagnosis": "sb3_grpo.study.tasks.diagnosis",
+    "sepsis": "sb3_grpo.study.tasks.sepsis",
+}
 """Modules by name of the task, which is what ``task:`` says in a grid."""
 
 

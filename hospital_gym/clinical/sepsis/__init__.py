@@ -1,0 +1,1 @@
+"""Treatment of sepsis: a decision problem estimated from MIMIC-III, its environments and its exact solution."""
