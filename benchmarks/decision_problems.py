@@ -122,11 +122,12 @@ class ProtocolEnv(gym.Env[np.ndarray, int]):
     """
     First a protocol of many steps, then a patient who responds to treatment as chance will have it.
 
-    **Protocol.** A deceptive bit string as of :class:`TrapEnv`, but interleaved (bit i is of block i mod the number of blocks)
-    and paid at its end: what looks better step by step is wrong, and what is right is put together from parts far from each
-    other. **Choice.** Action 0 is the standard therapy: it pays ``safe`` x 2 x ``responses`` and ends the episode. Action 1 is a
-    therapy to be adapted. **Response.** ``responses`` times a fair coin shows one of two states; the action that fits it pays 2,
-    the other nothing. A sequence fixed in advance earns half of that, less than the standard therapy; who reacts earns all.
+    **Protocol.** A deceptive bit string as of :class:`TrapEnv`, but interleaved (bit i is of block i mod the number of
+    blocks) and paid at its end: what looks better step by step is wrong, and what is right is put together from parts far from
+    each other. **Choice.** Action 0 is the standard therapy: it pays ``safe`` x 2 x ``responses`` and ends the episode.
+    Action 1 is a therapy to be adapted. **Response.** ``responses`` times a fair coin shows one of two states; the action that
+    fits it pays 2, the other nothing. A sequence fixed in advance earns half of that, less than the standard therapy; who
+    reacts earns all.
 
     The optimum is ``blocks`` x ``size`` + 2 ``responses``.
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from sb3_grpo.planning.tree import Edge, Node
 
 Floats = npt.NDArray[np.float64]
 Genes = npt.NDArray[np.int64]
+
+_TRIALS: Final = 10
+"""One simulation of the tree in so many follows the best candidate, in a future that was not used to choose it."""
 
 
 class _Trajectory(NamedTuple):
@@ -58,6 +61,8 @@ class Search:
         self._root = self._node(observation, self._moment, 0)
         self._nodes, self._depth = 1, 0
         self._scale = tree.Scale()
+        self._returns: list[float] = []  # of the tree's simulations
+        self._trials: list[float] = []  # of those that followed the best candidate
         self._evolution: Evolution | None = None
         self._stagnated = False
         self._best: tuple[float, list[int]] | None = None  # of whole trajectories, where the future is known
@@ -105,8 +110,11 @@ class Search:
         if self._best is not None:
             return self._best
         if self._root.visits.sum() > 0:
-            place = self._root.most_visited()
-            return float(self._root.values(np.nan)[place]), tree.principal_variation(self._root)
+            value = float(self._root.values(np.nan)[self._root.most_visited()])
+            is_valid = len(self._trials) > 0 and self._candidates[0, 0] in self._root.actions
+            if is_valid and tree.is_surely_better(self._trials, value, self._returns):
+                return float(np.mean(self._trials)), self._candidates[0].tolist()
+            return value, tree.principal_variation(self._root)
         if self._evolution is not None and self._evolution.best_fitness:
             genes, fitness = self._evolution.best(1)
             first = int(genes[0][0])
@@ -221,13 +229,20 @@ class Search:
         if len(self._candidates):
             root, weight = self._root, self._settings.candidate_weight
             root.prior = tree.mixed_prior(root.prior, root.actions, self._candidates[:, 0], weight)
-        untried = iter(self._candidates.tolist())
+        untried = self._candidates[1:].tolist()
         while self._affords(1):
-            self._simulate(next(untried, []))
+            is_trial = len(self._candidates) > 0 and len(self._returns) % _TRIALS == 0
+            forced = self._candidates[0].tolist() if is_trial else untried.pop(0) if untried else []
+            self._returns.append(self._simulate(forced))
+            if is_trial:
+                self._trials.append(self._returns[-1])
             yield
 
-    def _simulate(self, forced: list[int]) -> None:
-        """One simulation: select, expand, simulate, backpropagate. ``forced`` actions are selected while they are valid."""
+    def _simulate(self, forced: list[int]) -> float:
+        """One simulation: select, expand, simulate, backpropagate. ``forced`` actions are selected while they are valid.
+
+        :return: what it brought
+        """
         self._simulations += 1
         path: list[tree.Step] = []
         node = self._root
@@ -247,6 +262,7 @@ class Search:
         total = tree.backpropagate(path, value, self._scale)
         if self._settings.is_clairvoyant:
             self._note_best(total, [*(self._action(step) for step in path), *rest])
+        return total
 
     def _action(self, step: tree.Step) -> int:
         return int(step[0].actions[step[1]])

@@ -6,6 +6,7 @@ are one outcome. Selection is that of AlphaZero (https://arxiv.org/abs/1712.0181
 and greatest of the tree (MuZero, https://arxiv.org/abs/1911.08265).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,18 @@ def mixed_prior(prior: Floats, actions: Genes, suggested: Genes, weight: float) 
     if counts.sum() == 0:
         return prior
     return (1.0 - weight) * prior + weight * counts / counts.sum()
+
+
+def is_surely_better(trials: Sequence[float], value: float, returns: Sequence[float]) -> bool:
+    """Whether the mean of ``trials`` is above ``value`` by more than two standard errors.
+
+    Few trials may be alike by chance, so the standard deviation is that of all returns of the tree.
+
+    :param trials: what a candidate brought, at least one
+    :param value: what it is compared with
+    :param returns: what all simulations brought
+    """
+    return bool(np.mean(trials) - value > 2.0 * np.std(returns) / np.sqrt(len(trials)))
 
 
 def n_outcomes(visits: float, widening: float) -> int:
