@@ -87,8 +87,15 @@ class Guide:
         """
         if self._policy is None or len(observations) == 0:
             return np.zeros(len(observations))
+        return self.batch_values(stacked(observations))
+
+    def batch_values(self, observations: Any) -> Floats:
+        """As :meth:`values`, of observations that are stacked already; only for a model with a critic.
+
+        :param observations: (m, ...), or a dictionary of such
+        """
         with th.no_grad():
-            tensor, _ = self._policy.obs_to_tensor(self._seen(stacked(observations)))
+            tensor, _ = self._policy.obs_to_tensor(self._seen(observations))
             values = self._policy.predict_values(tensor).double().cpu().numpy()
         if self.group_weights is None:
             total = values.sum(axis=1)

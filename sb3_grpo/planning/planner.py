@@ -27,7 +27,8 @@ class Planner:
     really happen: right where nothing is random, otherwise clairvoyant, and a plan says so.
 
     :param env: environment with Discrete actions, in which an episode has begun; ``action_masks()`` is respected
-    :param model: actor-critic model of SB3 or sb3-contrib without memory, anything with ``predict``, or None
+    :param model: actor-critic model of SB3 or sb3-contrib without memory, anything with ``predict``, a
+        :class:`~sb3_grpo.planning.guide.Guide`, or None
     :param simulations: most trajectories tried for a decision; None: no limit
     :param steps: most steps of these trajectories together; None: no limit
     :param seconds: most time for a decision; None: no limit. A search by time cannot be repeated exactly
@@ -109,7 +110,7 @@ class Planner:
         )
         self.env, self.seed = env, seed
         self.simulation = Simulation(env, gamma, discount_time, weights)
-        self.guide = Guide(model, self.simulation.n_actions, weights)
+        self.guide = model if isinstance(model, Guide) else Guide(model, self.simulation.n_actions, weights)
         self.n_plans = 0
         self._inherited = np.empty((0, horizon), dtype=np.int64)
 
