@@ -16,7 +16,17 @@ from sb3_grpo import GroupRobustMaskablePPO, GroupRobustPPO, evaluate_fairness
 from sb3_grpo.planning import Planner, PlanningPolicy
 from sb3_grpo.planning.genetic import Evolution, diversity, mutate, tournament_selection, two_point_crossover
 from sb3_grpo.planning.plan import latency_of
-from sb3_grpo.planning.tree import Edge, Node, Scale, backpropagate, mixed_prior, n_outcomes, puct_scores
+from sb3_grpo.planning.tree import (
+    Edge,
+    Node,
+    Scale,
+    backpropagate,
+    is_surely_better,
+    mixed_prior,
+    n_outcomes,
+    puct_scores,
+    wants_draw,
+)
 
 TINY = replace(
     SCENARIOS["Rural"],
@@ -84,12 +94,35 @@ def test_outcomes_grow_with_the_root_of_the_visits() -> None:
     assert [n_outcomes(n, 0.5) for n in (0, 1, 3, 8, 9)] == [1, 2, 2, 3, 4]
 
 
-def test_backpropagation_discounts() -> None:
-    root, leaf = (Node(0, None, np.array([0]), np.ones(1), depth) for depth in (0, 1))
+def test_backpropagation_is_a_mean_over_outcomes() -> None:
+    """Action 0 was drawn three times, twice with one outcome; what is learned about that one counts two thirds."""
+    root, child = (Node(np.array([0]), np.ones(1), None, route) for route in ((), (0,)))
+    often, seldom = Edge(1, None, 1.0, 0.5), Edge(2, None, 4.0, 0.5)
+    often.judge(6.0)
+    root.add(0, often, 2)
+    root.add(0, seldom, 1)
+    assert root.values(np.nan)[0] == (2 * (1 + 0.5 * 6) + 4) / 3
+    often.node, leaf = child, Edge(3, None, 2.0, 0.1)
+    leaf.judge(10.0)
+    child.add(0, leaf, 1)
     scale = Scale()
-    assert backpropagate([(root, 0, Edge(leaf, 1.0, 0.5)), (leaf, 0, Edge(leaf, 2.0, 0.1))], 10.0, scale) == 1 + 0.5 * 3
-    assert (root.sums[0], leaf.sums[0], root.visits[0]) == (2.5, 3.0, 1.0)
-    np.testing.assert_allclose(scale.scaled(np.array([2.5, 2.75, 3.0])), [0.0, 0.5, 1.0])
+    assert backpropagate([(root, 0, often), (child, 0, leaf)], scale) == 1 + 0.5 * (2 + 0.1 * 10)
+    assert often.value == (6 + 3) / 2  # its first judgement, and one visit that brought 3
+    assert root.values(np.nan)[0] == (2 * (1 + 0.5 * 4.5) + 4) / 3
+    assert (root.visits[0], child.visits[0], root.mean()) == (1.0, 1.0, root.values(np.nan)[0])
+    assert (scale.low, scale.high) == (3.0, root.mean())
+    np.testing.assert_allclose(Scale(2.5, 3.0).scaled(np.array([2.5, 2.75, 3.0])), [0.0, 0.5, 1.0])
+
+
+def test_draws_follow_the_root_of_the_visits_until_chance_shows() -> None:
+    assert [wants_draw(n, n, 1, 1, 0.5) for n in (0, 1, 2, 3)] == [True, True, False, False]
+    assert wants_draw(8, 8, 2, 1, 0.5) and not wants_draw(8, 8, 3, 1, 0.5)  # three outcomes are wanted
+    assert wants_draw(3, 64, 20, 64, 0.5) and not wants_draw(3, 128, 20, 64, 0.5)
+
+
+def test_a_candidate_is_surely_better_by_two_standard_errors_of_all_returns() -> None:
+    returns = [0.0, 1.0] * 8  # standard deviation 0.5: with four trials two standard errors are 0.5
+    assert is_surely_better([1.0] * 4, 0.49, returns) and not is_surely_better([1.0] * 4, 0.51, returns)
 
 
 def test_latency() -> None:

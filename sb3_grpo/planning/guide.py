@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,11 @@ from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from sb3_grpo.common.checks import is_number
 from sb3_grpo.common.playing import stacked
 from sb3_grpo.planning.simulation import Mask
 
 Floats = npt.NDArray[np.float64]
-
-_TRUST: Final = 0.75
-"""Probability given to the action of a policy that tells no probabilities; the rest is spread over the valid ones."""
 
 
 class Guide:
@@ -30,11 +28,14 @@ class Guide:
     :param model: the model, rule, or None
     :param n_actions: number of actions n
     :param group_weights: weight of each group's value, shape (G,); None: one each
+    :param trust: share of the prior that the policy or rule gets, in [0, 1]; the rest is spread over the valid actions
     :raises ValueError: if it is none of these, has memory, or acts in other actions
     """
 
-    def __init__(self, model: Any, n_actions: int, group_weights: Floats | None = None) -> None:
-        self.n_actions, self.group_weights = n_actions, group_weights
+    def __init__(self, model: Any, n_actions: int, group_weights: Floats | None = None, trust: float = 1.0) -> None:
+        if not (is_number(trust) and 0.0 <= trust <= 1.0):
+            raise ValueError(f"trust: got {trust!r}, expected a number from 0 to 1")
+        self.n_actions, self.group_weights, self.trust = n_actions, group_weights, trust
         self._policy: Any = None
         self._rule = self._statistics = None
         if isinstance(model, BaseAlgorithm) and isinstance(model.policy, RecurrentActorCriticPolicy):
@@ -69,16 +70,11 @@ class Guide:
         :param mask: valid actions, shape (n,), at least one
         """
         valid = mask / mask.sum()
-        if self._policy is not None:
-            probabilities = self._probabilities(observation, mask)
-        elif self._rule is not None:
-            probabilities = (1.0 - _TRUST) * valid
-            probabilities[self._choice(observation, mask)] += _TRUST
-        else:
+        if not self.acts:
             return valid
-        probabilities = np.where(mask, probabilities, 0.0)
-        total = probabilities.sum()
-        return probabilities / total if total > 0.0 else valid
+        policy = np.where(mask, self._probabilities(observation, mask), 0.0)
+        total = policy.sum()
+        return valid if total <= 0.0 else self.trust * policy / total + (1.0 - self.trust) * valid
 
     def values(self, observations: Sequence[Any]) -> Floats:
         """What moments are worth, in units of reward, shape (m,); zeros if it does not know.
@@ -123,16 +119,15 @@ class Guide:
         return int(self.prior(observation, mask).argmax())
 
     def _probabilities(self, observation: Any, mask: Mask) -> Floats:
+        masks: dict[str, Any] = {"action_masks": mask[None]} if self._takes_masks else {}
+        if self._policy is None:
+            rule: Any = self._rule
+            choice = rule.predict(stacked([observation]), deterministic=True, **masks)[0]
+            return np.eye(self.n_actions)[int(np.asarray(choice)[0])]
         with th.no_grad():
             tensor, _ = self._policy.obs_to_tensor(self._seen(stacked([observation])))
-            masks = {"action_masks": mask[None]} if self._takes_masks else {}
             inner = self._policy.get_distribution(tensor, **masks).distribution
             return np.asarray(inner.probs[0].double().cpu().numpy())
-
-    def _choice(self, observation: Any, mask: Mask) -> int:
-        masks = {"action_masks": mask[None]} if self._takes_masks else {}
-        rule: Any = self._rule
-        return int(np.asarray(rule.predict(stacked([observation]), deterministic=True, **masks)[0])[0])
 
     def _seen(self, observation: Any) -> Any:
         return observation if self._statistics is None else self._statistics.normalize_obs(observation)

@@ -46,6 +46,8 @@ class Planner:
     :param candidate_weight: share of the prior for what they do, and how often one is played on from a new node
     :param exploration: c of PUCT
     :param widening: an action tried n times has up to (n + 1)^widening outcomes in the tree
+    :param draws: how often the tree tries an action at once. More than one pays off where an environment has ``draw_outcomes``
+    :param trust: share of the prior that a policy or rule gets; the rest is spread over the valid actions
     :param gamma: discount of a step; None: the model's, or 1
     :param discount_time: time after which the future counts 1/e, in the unit of ``info["elapsed"]``; None: the environment's
         attribute if it has one; False: ``gamma`` counts
@@ -75,6 +77,8 @@ class Planner:
         candidate_weight: float = 0.5,
         exploration: float = 1.25,
         widening: float = 0.5,
+        draws: int = 1,
+        trust: float = 0.75,
         gamma: float | None = None,
         discount_time: float | bool | None = None,
         group_weights: Sequence[float] | None = None,
@@ -107,10 +111,11 @@ class Planner:
             candidate_weight=candidate_weight,
             exploration=exploration,
             widening=widening,
+            draws=draws,
         )
         self.env, self.seed = env, seed
         self.simulation = Simulation(env, gamma, discount_time, weights)
-        self.guide = model if isinstance(model, Guide) else Guide(model, self.simulation.n_actions, weights)
+        self.guide = model if isinstance(model, Guide) else Guide(model, self.simulation.n_actions, weights, trust)
         self.n_plans = 0
         self._inherited = np.empty((0, horizon), dtype=np.int64)
 

@@ -58,8 +58,9 @@ class Search:
         self._inherited = inherited[: settings.population // 2]
         self._moment = simulation.now()
         simulation.restore(self._moment)
-        self._root = self._node(observation, self._moment, 0)
-        self._nodes, self._depth = 1, 0
+        self._observation = observation
+        self._nodes = self._depth = 0
+        self._root = self._node(observation, self._moment, ())
         self._scale = tree.Scale()
         self._returns: list[float] = []  # of the tree's simulations
         self._trials: list[float] = []  # of those that followed the best candidate
@@ -202,7 +203,7 @@ class Search:
 
     def _play(self, start: Any, genes: list[int]) -> _Trajectory:
         self._simulation.restore(start)
-        return self._continue(self._root.observation, genes, self._settings.horizon)
+        return self._continue(self._observation, genes, self._settings.horizon)
 
     def _continue(self, observation: Any, genes: list[int], n: int) -> _Trajectory:
         """Play on from where the simulation stands: the genes, then as the guide draws, at most n steps."""
@@ -246,26 +247,22 @@ class Search:
         self._simulations += 1
         path: list[tree.Step] = []
         node = self._root
-        value = 0.0
-        rest: list[int] = []
-        while node.snapshot is not None:
+        while True:
             place = self._select(node, forced)
-            edge, is_new = self._expand(node, place)
+            taken = (*node.route, int(node.actions[place]))
+            follows = taken == tuple(forced[: len(taken)])
+            edge, is_new, rest = self._expand(node, place, taken, goes_on=follows)
             path.append((node, place, edge))
-            node = edge.node
-            follows_candidate = len(forced) > node.depth and forced[node.depth - 1] == self._action(path[-1])
-            if is_new and not follows_candidate:
-                value, rest = self._leaf_value(edge, [self._action(step) for step in path])
+            if edge.snapshot is None or (is_new and not follows):
                 break
-        else:
-            value = self._worth(path[-1][2]) if path else 0.0
-        total = tree.backpropagate(path, value, self._scale)
+            if edge.node is None:
+                self._simulation.restore(edge.snapshot)
+                edge.node = self._node(edge.observation, edge.snapshot, taken)
+            node = edge.node
+        total = tree.backpropagate(path, self._scale)
         if self._settings.is_clairvoyant:
-            self._note_best(total, [*(self._action(step) for step in path), *rest])
+            self._note_best(total, [*taken, *rest])
         return total
-
-    def _action(self, step: tree.Step) -> int:
-        return int(step[0].actions[step[1]])
 
     def _select(self, node: Node, forced: list[int]) -> int:
         if node.depth < len(forced):
@@ -274,62 +271,79 @@ class Search:
                 return int(places[0])
         return tree.select_action(node, self._scale, self._settings.exploration)
 
-    def _expand(self, node: Node, place: int) -> tuple[Edge, bool]:
-        """An outcome of an action, and whether it is new."""
-        edges, settings = node.edges[place], self._settings
-        limit = 1 if settings.is_clairvoyant else tree.n_outcomes(node.visits[place], settings.widening)
-        # Where chance has shown nothing so far, as few draws as outcomes are allowed; elsewhere frequencies are worth a draw
-        if len(edges) >= limit or (len(edges) == 1 and edges[0].count >= limit):
-            self._known_steps += 1
-            return tree.choose_outcome(edges, self._rng), False
-        self._simulation.restore(node.snapshot)
-        self._redraw()
-        outcome = self._simulation.step(int(node.actions[place]))
-        known = tree.same_outcome(edges, outcome.observation, outcome.reward)
-        if known is not None:
-            known.count += 1
-            return known, False
-        depth = node.depth + 1
-        goes_on = not outcome.ended and depth < settings.horizon
-        child = self._node(outcome.observation, self._simulation.snapshot() if goes_on else None, depth, node, place)
-        edges.append(Edge(child, outcome.reward, outcome.discount))
-        self._nodes, self._depth = self._nodes + 1, max(self._depth, depth)
-        return edges[-1], True
+    def _expand(self, node: Node, place: int, taken: tuple[int, ...], goes_on: bool) -> tuple[Edge, bool, list[int]]:
+        """An outcome of an action, whether it is new, and what was played on from there to judge it.
 
-    def _node(self, observation: Any, snapshot: Any, depth: int, parent: Node | None = None, place: int = 0) -> Node:
+        :param node: the moment
+        :param place: place of the action
+        :param taken: actions from the root, this one included
+        :param goes_on: whether the search goes on from the outcome in any case
+        """
+        edges, settings = node.edges[place], self._settings
+        n = 1 if settings.is_clairvoyant else settings.draws
+        widening = 0.0 if settings.is_clairvoyant else settings.widening
+        if not tree.wants_draw(node.visits[place], node.draws[place], len(edges), n, widening):
+            self._known_steps += 1
+            return tree.choose_outcome(edges.values(), self._rng), False, []
+        seed = None if settings.is_clairvoyant else int(self._rng.integers(2**63))
+        drawn = self._simulation.draw(node.snapshot, int(node.actions[place]), n, seed)
+        self._simulations += n - 1
+        met: list[tuple[Edge, int]] = []
+        new: list[Edge] = []
+        for count, outcome, snapshot in drawn:
+            key = tree.outcome_key(outcome.observation, outcome.reward)
+            if key not in edges:
+                deep = outcome.ended or len(taken) >= settings.horizon
+                edges[key] = Edge(outcome.observation, None if deep else snapshot, outcome.reward, outcome.discount)
+                new.append(edges[key])
+            met.append((edges[key], count))
+        rest = self._judge(new, taken) if new and not (goes_on and n == 1 and new[0].snapshot is not None) else []
+        for edge, count in met:
+            node.add(place, edge, count)
+        chosen = met[0][0] if len(met) == 1 else tree.choose_outcome((edge for edge, _ in met), self._rng)
+        return chosen, len(new) > 0 or n > 1, rest
+
+    def _node(self, observation: Any, snapshot: Any, route: tuple[int, ...]) -> Node:
+        """The moment in which the simulation stands."""
         mask = self._simulation.mask()
         actions = np.flatnonzero(mask)
-        prior = np.ones(len(actions)) / len(actions)
-        if snapshot is not None:
-            prior = self._guide.prior(observation, mask)[actions]
-        node = Node(observation, snapshot, actions, prior, depth)
-        if parent is not None:
-            node.route = (*parent.route, int(parent.actions[place]))
-        if len(self._candidates) and depth < self._settings.horizon:
-            here = (self._candidates[:, :depth] == node.route).all(axis=1)
-            suggested = self._candidates[here, depth]
-            node.prior = tree.mixed_prior(node.prior, actions, suggested, self._settings.candidate_weight)
-        return node
+        prior = self._guide.prior(observation, mask)[actions]
+        if len(self._candidates):
+            here = (self._candidates[:, : len(route)] == route).all(axis=1)
+            suggested = self._candidates[here, len(route)]
+            prior = tree.mixed_prior(prior, actions, suggested, self._settings.candidate_weight)
+        self._nodes, self._depth = self._nodes + 1, max(self._depth, len(route))
+        return Node(actions, prior, snapshot, route)
 
-    def _leaf_value(self, edge: Edge, taken: list[int]) -> tuple[float, list[int]]:
-        """What a new node is worth: the critic's value, or what follows if the search plays on from there."""
-        node = edge.node
-        if edge.discount == 0.0 or self._guide.has_values or node.snapshot is None:
-            return self._worth(edge), []
-        genes: list[int] = []
-        if len(self._candidates) and self._rng.random() < self._settings.candidate_weight:
-            # Play on as a candidate would from here: then the tree mends single decisions of whole candidates
-            shared = (self._candidates[:, : len(taken)] == taken).sum(axis=1)
-            likely = np.flatnonzero(shared == shared.max())
-            genes = self._candidates[int(self._rng.choice(likely))][len(taken) :].tolist()
-        played = self._continue(node.observation, genes, self._settings.horizon - node.depth)
-        return played.value, played.actions
+    def _judge(self, edges: list[Edge], taken: tuple[int, ...]) -> list[int]:
+        """Judge what follows new outcomes: by the critic, or by playing on from there; returns what was played.
 
-    def _worth(self, edge: Edge) -> float:
-        """The critic's value of where an edge leads; 0 after termination."""
-        if edge.worth is None:
-            edge.worth = 0.0 if edge.discount == 0.0 else float(self._guide.values([edge.node.observation])[0])
-        return edge.worth
+        :param edges: the outcomes; the simulation stands in the last one
+        :param taken: actions from the root
+        """
+        followed = [edge for edge in edges if edge.discount > 0.0]
+        if self._guide.has_values or len(taken) >= self._settings.horizon:
+            for edge, worth in zip(followed, self._guide.values([e.observation for e in followed]), strict=True):
+                edge.judge(float(worth))
+            return []
+        actions: list[int] = []
+        for edge in followed:
+            if edge.snapshot is None:
+                continue
+            if len(edges) > 1:
+                self._simulation.restore(edge.snapshot)
+            played = self._continue(edge.observation, self._how_to_go_on(taken), self._settings.horizon - len(taken))
+            edge.judge(played.value)
+            actions = played.actions
+        return actions
+
+    def _how_to_go_on(self, taken: tuple[int, ...]) -> list[int]:
+        """The rest of a candidate, or nothing: then the guide draws. So the tree mends single decisions of candidates."""
+        if not len(self._candidates) or self._rng.random() >= self._settings.candidate_weight:
+            return []
+        shared = (self._candidates[:, : len(taken)] == taken).sum(axis=1)
+        likely = np.flatnonzero(shared == shared.max())
+        return self._candidates[int(self._rng.choice(likely)), len(taken) :].tolist()
 
     def _note_best(self, value: float, sequence: list[int]) -> None:
         if self._best is None or value > self._best[0]:

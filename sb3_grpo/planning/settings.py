@@ -29,6 +29,7 @@ class Settings:
     candidate_weight: float
     exploration: float
     widening: float
+    draws: int
 
     def __post_init__(self) -> None:
         if self.simulations is None and self.steps is None and self.seconds is None:
@@ -37,7 +38,7 @@ class Settings:
             raise ValueError(f"seconds: got {self.seconds!r}, expected a positive number or None")
         if self.futures != "actual":
             check_whole("futures", self.futures, 1)
-        ones = dict.fromkeys(("simulations", "steps", "horizon", "tournament", "patience", "candidates"), 1)
+        ones = dict.fromkeys(("simulations", "steps", "horizon", "tournament", "patience", "candidates", "draws"), 1)
         for key, number in {**ones, "population": 2, "elites": 0}.items():
             if getattr(self, key) is not None:
                 check_whole(key, getattr(self, key), number)

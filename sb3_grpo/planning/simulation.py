@@ -25,6 +25,10 @@ class Restorable(Protocol):
     def redraw_future(self, seed: int) -> None:
         """Optional. Draw anew whatever was drawn beforehand and has not happened yet, given what has."""
 
+    def draw_outcomes(self, action: int, n: int, seed: int) -> list[tuple[int, Any, float, bool, Any]]:
+        """Optional. Take an action n times from here: how often each outcome was met, then its observation, reward, whether
+        the episode terminated, and a snapshot of it."""
+
 
 class Outcome(NamedTuple):
     """What one simulated step brought.
@@ -79,6 +83,8 @@ class Simulation:
         has_masks = env.has_wrapper_attr("action_masks")
         self._masks: Callable[[], Any] | None = self._copy.get_wrapper_attr("action_masks") if has_masks else None
         self.redraws = hasattr(base, "redraw_future")
+        is_plain = base is env and discount_time is None and group_weights is None
+        self._draws: Any = getattr(self._copy, "draw_outcomes", None) if is_plain else None
         self.n_steps = 0
 
     def now(self) -> Any:
@@ -120,6 +126,31 @@ class Simulation:
         if self.discount_time is not None:
             discount = float(np.exp(-info["elapsed"] / self.discount_time))
         return Outcome(observation, float(reward), 0.0 if terminated else discount, bool(terminated or truncated))
+
+    def draw(self, snapshot: Any, action: int, n: int, seed: int | None) -> list[tuple[int, Outcome, Any]]:
+        """Take an action n times from a moment, each time with another future.
+
+        :param snapshot: the moment
+        :param action: a number of an action
+        :param n: how often
+        :param seed: seed of the futures; None for the one future in the snapshot
+        :return: how often each outcome was met, the outcome, and a snapshot of it; the copy stands in the last one
+        """
+        if self._draws is not None and seed is not None:
+            _load(self._copy, snapshot)
+            self.n_steps += n
+            return [
+                (count, Outcome(observation, reward, 0.0 if ended else self.gamma, ended), [(state, None)])
+                for count, observation, reward, ended, state in self._draws(action, n, seed)
+            ]
+        drawn: list[tuple[int, Outcome, Any]] = []
+        for k in range(n):
+            self.restore(snapshot)
+            if seed is not None:
+                self.redraw((seed + k) % 2**63)
+            outcome = self.step(action)
+            drawn.append((1, outcome, None if outcome.ended else self.snapshot()))
+        return drawn
 
     def mask(self) -> Mask:
         """Valid actions of the copy, shape (n,); all, where the environment has no ``action_masks()`` or none is valid."""
