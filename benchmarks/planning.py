@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
+from rich.progress import track
 
 from benchmarks.decision_problems import ProtocolEnv
 from benchmarks.tables import Measured, machine, report
@@ -74,7 +74,7 @@ def quality(budgets: Sequence[int], n_seeds: int) -> tuple[Measured, Measured]:
     seeds = range(FIRST_SEED, FIRST_SEED + n_seeds)
     jobs = [(steps, method, seed) for steps in budgets for seed in seeds for method in SHARES]
     courses: dict[tuple[int, str], list[Course]] = {}
-    for steps, method, seed in tqdm(jobs, desc="episodes", mininterval=5.0):
+    for steps, method, seed in track(jobs, "episodes"):
         courses.setdefault((steps, method), []).append(course(method, steps, seed))
     rows, differences = [], []
     costs = {key: np.array([one.costs for one in found]) for key, found in courses.items()}
@@ -104,7 +104,7 @@ def anytime(n_seeds: int) -> Measured:
     """How often the plan for the first decision is right, by how many steps have been simulated."""
     right = {method: np.zeros(len(MOMENTS)) for method in SHARES}
     for method in SHARES:
-        for seed in tqdm(range(FIRST_SEED, FIRST_SEED + n_seeds), desc=f"first decision, {method}", mininterval=5.0):
+        for seed in track(range(FIRST_SEED, FIRST_SEED + n_seeds), f"first decision, {method}"):
             env = ProtocolEnv()
             observation, _ = env.reset(seed=seed)
             values = env.action_values(env.state)
