@@ -28,7 +28,7 @@ SHARES: Final = {"tree": 0.0, "genetic": 1.0, "both": 0.75}
 SETTINGS: Final[dict[str, Any]] = {"population": 60, "futures": 3, "tournament": 3, "patience": 3}
 FIRST_SEED: Final = 100
 """The settings were chosen on seeds 0 to 5."""
-MOMENTS: Final = (3000, 6000, 12000)
+MOMENTS: Final = (1000, 2000, 4000, 8000)
 """Steps after which the plan for the first decision is looked at."""
 
 
@@ -133,8 +133,8 @@ seeds, those with little left to plan included. First decisions: without memory 
 def main() -> int:
     """Measure and print; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, nargs="+", default=[3000, 6000, 12000], metavar="N", help="budgets (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=20, metavar="N", help="planner seeds, at least 2 (%(default)s)")
+    parser.add_argument("--steps", type=int, nargs="+", default=[4000, 8000], metavar="N", help="budgets (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=16, metavar="N", help="planner seeds, at least 2 (%(default)s)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
     options = parser.parse_args()
     if options.seeds < 2 or min(options.steps) < 1:
