@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -10,13 +10,11 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from hospital_gym.arrival_files import read_arrivals
+from hospital_gym.checks import check_whole
 from hospital_gym.rendering import draw_hospital, print_hospital
 from hospital_gym.scenarios import Scenario, load_scenario
 from hospital_gym.simulator.layout import N_ACTIONS
 from hospital_gym.simulator.simulator import Simulator, Snapshot
-
-_MOST_EPISODES: Final = 2**31 - 1
-"""Records hold the number of the episode as a 32-bit integer."""
 
 
 class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
@@ -250,11 +248,3 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         if self.render_mode == "rgb_array":
             return draw_hospital(self.simulator)
         return None
-
-
-def check_whole(key: str, value: Any, least: int, most: int | None = _MOST_EPISODES) -> None:
-    """Refuse what is not a whole number in range."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        upper = "" if most is None else f" and <= {most}"
-        raise ValueError(f"{key}: got {value!r}, expected a whole number >= {least}{upper}")

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from hospital_gym.hospital_env import HospitalEnv, check_whole
+from hospital_gym.checks import check_whole
+from hospital_gym.hospital_env import HospitalEnv
 from hospital_gym.records import RESOURCES
 from hospital_gym.scenarios import Scenario
 from hospital_gym.simulator.layout import N_ACTIONS

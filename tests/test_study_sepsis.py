@@ -163,7 +163,7 @@ def test_a_study_repeats_itself_goes_on_and_is_reported(tmp_path: Path, capsys: 
     numbers = json.loads((tmp_path / "page" / "sepsis.json").read_text(encoding="utf-8"))
     assert (tmp_path / "page" / "sepsis.png").is_file() and "not finished" not in text and "| less full |" in text
     policies = sepsis.trained_policies(first, "plain")
-    assert [seed for seed, _, _ in policies] == [0, 10_000]
+    assert [seed for seed, _, _ in policies] == [sepsis.training_seed("plain", 0), sepsis.training_seed("plain", 1)]
     problem = random_problem(0)
     for (seed, table, path), found in zip(policies, numbers["trainings"]["plain"], strict=True):
         assert found["seed"] == seed and found["timesteps"] == 64
@@ -234,6 +234,10 @@ def test_the_shipped_grid_is_the_ablation() -> None:
     assert {name: len(runs) for name, runs in rows.items()} == {"full": 5, "alpha_3 = 0": 5, "alpha_2 = alpha_3 = 0": 5}
     weights = {name: [runs[0].config["training"][f"alpha_{k}"] for k in (1, 2, 3)] for name, runs in rows.items()}
     assert list(weights.values()) == [[1.0, 0.5, 0.1], [1.0, 0.5, 0.0], [1.0, 0.0, 0.0]]
+    # No two trainings share an environment's seed
+    configs = [run.config for runs in rows.values() for run in runs]
+    blocks = {config["seed"] // 2048 for config in configs}
+    assert len(blocks) == 15 and all(config["seed"] % 2048 + config["training"]["n_envs"] <= 2048 for config in configs)
 
 
 def test_a_missing_package_is_named(

@@ -76,7 +76,11 @@ def _text(
         "how much the groups differ under the optimum.",
         "## Without learning",
         _table(
-            ("policy", "value", "decisions", *(f"value, {name}" for name in names), *(f"regret, {name}" for name in names)),
+            [
+                *("policy", "value", "decisions"),
+                *(f"{key}, {name}" for key in ("value", "regret") for name in names),
+                *("variance of values x 10^6", "variance of regrets x 10^6"),
+            ],
             [_reference_row(name, worth) for name, worth in known.items()],
         ),
     ]
@@ -88,15 +92,15 @@ def _text(
             _table(columns, [_row(name, summary) for name, summary in by_model.items()]),
             _table(("model", *groups), [_group_row(name, summary) for name, summary in by_model.items()]),
             _table(
-                ("model", "variance of values x 10^4", "variance of regrets x 10^4"),
+                ("model", "variance of values x 10^6", "variance of regrets x 10^6"),
                 [
-                    (name, _interval(s.value_variance, 2, 1e4), _interval(s.regret_variance, 2, 1e4))
+                    (name, _interval(s.value_variance, 1, 1e6), _interval(s.regret_variance, 1, 1e6))
                     for name, s in by_model.items()
                 ],
             ),
         ]
         if len(found) > 1:
-            columns = [f"less {first}", "value", "variance of values x 10^4", "variance of regrets x 10^4"]
+            columns = [f"less {first}", "value", "variance of values x 10^6", "variance of regrets x 10^6"]
             rows = [_change_row(name, found[name], found[first], mode) for name in found if name != first]
             parts += ["Differences, with 95 % limits and p of Welch's test, not corrected:", _table(columns, rows)]
     parts += [
@@ -113,7 +117,8 @@ def _text(
 
 def _reference_row(name: str, worth: Worth) -> tuple[str, ...]:
     groups = [f"{value:.4f}" for values in (worth.group_values, worth.group_regrets) for value in values]
-    return name, f"{worth.value:.4f}", f"{worth.length:.2f}", *groups
+    spread = [f"{1e6 * np.var(values):.1f}" for values in (worth.group_values, worth.group_regrets)]
+    return name, f"{worth.value:.4f}", f"{worth.length:.2f}", *groups, *spread
 
 
 def _row(name: str, summary: Summary) -> tuple[str, ...]:
@@ -127,7 +132,7 @@ def _group_row(name: str, summary: Summary) -> tuple[str, ...]:
 
 def _change_row(name: str, other: Sequence[Found], base: Sequence[Found], mode: str) -> tuple[str, ...]:
     pairs = [([each[mode]["value"] for each in other], [each[mode]["value"] for each in base], 4, 1.0)]
-    pairs += [(variances(other, mode, key), variances(base, mode, key), 2, 1e4) for key in ("group_values", "group_regrets")]
+    pairs += [(variances(other, mode, key), variances(base, mode, key), 1, 1e6) for key in ("group_values", "group_regrets")]
     return name, *(_change(change(x, y), digits, scale) for x, y, digits, scale in pairs)
 
 
@@ -188,7 +193,7 @@ def _draw(
     canvas = FigureCanvasAgg(figure)
     learning, regrets = figure.subplots(1, 2)
     _draw_learning(learning, known, found)
-    _draw_regrets(regrets, known, summaries)
+    _draw_regrets(regrets, summaries)
     with replacing(path) as unfinished:
         canvas.print_figure(unfinished, format="png")
 
@@ -201,17 +206,17 @@ def _draw_learning(axes: Axes, known: Mapping[str, Worth], found: Mapping[str, S
         values = np.array([[point["most_likely"] for point in each["curve"][:points]] for each in several])
         axes.plot(episodes, values.mean(axis=0), color=colour, marker=marker, markersize=4, label=name)
         axes.fill_between(episodes, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
-    for name in ("uniform", "clinicians", "optimum"):
-        axes.axhline(known[name].value, color="#777777", linestyle={"uniform": ":", "clinicians": "--"}.get(name, "-"))
-    axes.annotate("optimum", (1.0, known["optimum"].value), ("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
-    text = "clinicians (dashed), uniform (dotted)"
-    axes.annotate(text, (1.0, known["clinicians"].value), ("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
+    for name, line in (("uniform", ":"), ("clinicians", "--"), ("optimum", "-")):
+        axes.axhline(known[name].value, color="#777777", linestyle=line)
+    for text, name in (("optimum", "optimum"), ("clinicians (dashed), uniform (dotted)", "clinicians")):
+        place = (0.99, known[name].value)
+        axes.annotate(text, place, xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
     axes.set(xlabel="patients trained on", ylabel="probability of survival, exact", title="Mean and range over trainings")
     axes.set_ylim(top=known["optimum"].value + 0.006)
     axes.legend(loc="center right", fontsize=8)
 
 
-def _draw_regrets(axes: Axes, known: Mapping[str, Worth], summaries: Mapping[str, Summary]) -> None:
+def _draw_regrets(axes: Axes, summaries: Mapping[str, Summary]) -> None:
     groups = list(next(iter(summaries.values())).group_regrets)
     places = np.arange(len(groups), dtype=float)
     for number, (name, summary) in enumerate(summaries.items()):
@@ -221,7 +226,6 @@ def _draw_regrets(axes: Axes, known: Mapping[str, Worth], summaries: Mapping[str
         shifted = places + 0.15 * (number - (len(summaries) - 1) / 2)
         colour, marker = _COLOURS[number % len(_COLOURS)], _MARKERS[number % len(_MARKERS)]
         axes.errorbar(shifted, values, yerr=errors, fmt=marker, color=colour, capsize=3, label=name)
-    axes.plot(places, known["clinicians"].group_regrets, "_", color="black", markersize=24, label="clinicians")
     axes.set_xticks(places, groups)
     axes.set(ylabel="regret against the optimum", title="By group, 95 % limits over trainings")
     axes.set_ylim(bottom=0.0)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from hospital_gym.checks import check_whole
 from hospital_gym.clinical.sepsis.course import Courses, Snapshot
 from hospital_gym.clinical.sepsis.grouping import GROUPINGS, start_groups
 from hospital_gym.clinical.sepsis.mdp import SepsisMDP, read_mdp
@@ -134,14 +135,14 @@ class SepsisTreatmentEnv(gym.Env[Observation, np.int64]):
         :raises ValueError: if seed or options are not what they must be
         """
         if seed is not None:
-            check_whole("seed", seed, 0)
+            check_whole("seed", seed, 0, most=None)
         if options is not None and not (isinstance(options, dict) and set(options) <= {"episode", "state"}):
             raise ValueError(f"options: got {options!r}, expected None or a dict with the keys 'episode' and 'state'")
         start, episode = (options or {}).get("state"), (options or {}).get("episode")
         if start is not None:
             check_whole("options['state']", start, 0, self.mdp.n_transient - 1)
         if episode is not None:
-            check_whole("options['episode']", episode, 0, 2**63 - 1)
+            check_whole("options['episode']", episode, 0)
         super().reset(seed=seed)
         if seed is not None or not self._begun:
             self.courses.seed([int(self.np_random.integers(2**31)) if seed is None else int(seed)])
@@ -221,7 +222,7 @@ class SepsisTreatmentEnv(gym.Env[Observation, np.int64]):
         :param seed: seed of the other future, >= 0
         :raises ValueError: if it is no whole number >= 0
         """
-        check_whole("seed", seed, 0)
+        check_whole("seed", seed, 0, most=None)
         self.courses.redraw_future(int(seed))
 
     def render(self) -> npt.NDArray[np.uint8] | str | None:
@@ -234,17 +235,6 @@ class SepsisTreatmentEnv(gym.Env[Observation, np.int64]):
         if not self._begun:
             raise RuntimeError("render() needs an episode: call reset() first")
         return (print_course if self.render_mode == "ansi" else draw_course)(self.courses, 0, self.group_names)
-
-
-def check_whole(key: str, value: Any, least: int, most: int | None = None) -> None:
-    """Refuse what is not a whole number in range.
-
-    :raises ValueError: naming the key, the value and what is accepted
-    """
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        upper = "" if most is None else f" and <= {most}"
-        raise ValueError(f"{key}: got {value!r}, expected a whole number >= {least}{upper}")
 
 
 def _one(columns: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:

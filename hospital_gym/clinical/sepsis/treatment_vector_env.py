@@ -10,11 +10,12 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from hospital_gym.checks import check_whole
 from hospital_gym.clinical.sepsis.course import Courses
 from hospital_gym.clinical.sepsis.mdp import Ints, SepsisMDP
 from hospital_gym.clinical.sepsis.observation import Observation, first_row
 from hospital_gym.clinical.sepsis.rendering import draw_course, print_course
-from hospital_gym.clinical.sepsis.treatment_env import SepsisTreatmentEnv, check_whole
+from hospital_gym.clinical.sepsis.treatment_env import SepsisTreatmentEnv
 
 
 class SepsisTreatmentVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]]):
@@ -80,7 +81,7 @@ class SepsisTreatmentVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.
             raise ValueError(f"options: got {options!r}, expected None")
         if seed is None or isinstance(seed, (int, np.integer)):
             if seed is not None:
-                check_whole("seed", seed, 0)
+                check_whole("seed", seed, 0, most=None)
             super().reset(seed=None if seed is None else int(seed))
             if seed is not None or not self._begun:
                 start = int(self.np_random.integers(2**31)) if seed is None else int(seed)
@@ -89,7 +90,7 @@ class SepsisTreatmentVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.
             if len(seed) != self.num_envs:
                 raise ValueError(f"seed: got {seed!r}, expected one value or a list of {self.num_envs}")
             for each in seed:
-                check_whole("seed", each, 0)
+                check_whole("seed", each, 0, most=None)
             self.courses.seed([int(each or 0) for each in seed])
         self._begun = True
         everyone = np.arange(self.num_envs)

@@ -35,8 +35,8 @@ MODEL: Final = "model.zip"
 
 # Measured on one core on which the grid was written
 _STEPS_A_SECOND: Final = 12_000.0
-_SEED_STRIDE: Final = 10_000
-"""Environment i of a training has its seed + i: no two trainings share one."""
+_SEEDS_APART: Final = 2048
+_SEED_BLOCKS: Final = 2**20
 
 
 def expand(grid: Mapping[str, Any], protocol: StudyProtocol | None, phase: Phase) -> list[Run]:
@@ -79,10 +79,24 @@ def declared(grid: Mapping[str, Any]) -> dict[str, list[Run]]:
         config = {"group_by": group_by, "problem": problem, "training": _plain(settings)}
         label = f"sepsis/{name}"
         seconds = settings.n_timesteps / _STEPS_A_SECOND
-        rows[name] = [Run(f"{label}/seed {k}", "sepsis", {**config, "seed": k * _SEED_STRIDE}, seconds) for k in range(seeds)]
+        rows[name] = [
+            Run(f"{label}/seed {k}", "sepsis", {**config, "seed": training_seed(name, k)}, seconds) for k in range(seeds)
+        ]
     if not rows:
         raise StudyError("models: got [], expected at least one row, such as {name: full}")
     return rows
+
+
+def training_seed(name: str, number: int) -> int:
+    """
+    Environment i of a training has its seed + i. Seeds are drawn from names, at least 2,048 apart, so that trainings share no
+    patients, also those of different rows: they are independent samples.
+
+    :param name: row of the grid
+    :param number: which of its trainings
+    """
+    digest = hashlib.sha256(f"sepsis/{name}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") % _SEED_BLOCKS * _SEEDS_APART
 
 
 def run(config: Mapping[str, Any], inputs: Mapping[str, bytes]) -> Output:
