@@ -225,6 +225,17 @@ class HospitalEnv(gym.Env[npt.NDArray[np.float32], np.int64]):
         self._seed, self._episode = snapshot.seed, snapshot.episode
         return self.simulator.observation.copy()
 
+    def redraw_future(self, seed: int) -> None:
+        """Let the episode go on differently: who arrives later, stays and clocks not yet over, and absences are drawn anew.
+
+        Whoever plans needs this: a snapshot holds all that will happen, and nobody in a hospital knows that. Here what has
+        happened stays as it is, and what follows is a fair draw given that; see :mod:`hospital_gym.simulator.futures`.
+
+        :param seed: seed of the draw, >= 0
+        :raises RuntimeError: if no episode was begun
+        """
+        self.simulator.redraw_future(seed)
+
     def render(self) -> npt.NDArray[np.uint8] | str | None:
         """Wards, queues and who waits how long by group: a picture or text, as `render_mode` says.
 

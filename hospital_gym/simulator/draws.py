@@ -90,7 +90,7 @@ def draw_episode(
     start, n_hours = episode_hours(scenario)
     replay = None
     if arrivals is None:
-        times = place_arrivals(_rates(scenario), scenario.day_effect_cv, streams["arrivals"], start)
+        times = place_arrivals(arrival_rates(scenario), scenario.day_effect_cv, streams["arrivals"], start)
     else:
         replay = replay_window(arrivals, start, n_hours, streams["arrivals"], episode)
         times = replay.times
@@ -104,12 +104,39 @@ def draw_episode(
     _fill(scenario, grouping, for_kernel(patients), uniform, in_beds, beds, times[first:], recorded)
     maintained = scenario.maintenance_hours > 0 and scenario.equipment_in_maintenance < scenario.equipment
     begins = -scenario.burn_in_hours + float(streams["equipment"].random()) * scenario.maintenance_every
-    return Draws(patients, _nurses_present(scenario, streams["staff"]), begins if maintained else np.inf)
+    return Draws(patients, draw_nurses(scenario, streams["staff"]), begins if maintained else np.inf)
+
+
+def draw_arriving(
+    scenario: Scenario,
+    grouping: Grouping,
+    times: npt.NDArray[np.float64],
+    rng: np.random.Generator,
+    alike: npt.NDArray[np.void] | None = None,
+) -> npt.NDArray[np.void]:
+    """Draw patients who arrive at given times.
+
+    :param scenario: the hospital
+    :param grouping: assigns their groups
+    :param times: hours of arrival, ascending, shape (n,)
+    :param rng: the source of randomness
+    :param alike: patients whose age, sex and severity at arrival they have, shape (n,); None draws these too
+    :return: :data:`~hospital_gym.simulator.layout.PATIENT` records, shape (n,)
+    """
+    names = ("age", "sex", "severity_arrival")
+    recorded = [_NOBODY] * 4 if alike is None else [*(alike[name].astype(np.float64) for name in names), _NOBODY]
+    patients = np.empty(len(times), dtype=PATIENT)
+    uniform = rng.random((len(times), _ROW))
+    _fill(scenario, grouping, for_kernel(patients), uniform, np.empty((0, 3)), np.empty(0, dtype=np.int64), times, recorded)
+    return patients
 
 
 @lru_cache(maxsize=_MOST_SCENARIOS)
-def _rates(scenario: Scenario) -> npt.NDArray[np.float64]:
-    """Expected arrivals in each hour of an episode; not to be written to."""
+def arrival_rates(scenario: Scenario) -> npt.NDArray[np.float64]:
+    """Expected arrivals in each hour of an episode, from its first on, shape (hours,); not to be written to.
+
+    :param scenario: the hospital
+    """
     start, n_hours = episode_hours(scenario)
     rates = hourly_rates(scenario.requests_per_day, scenario.profile, scenario.ramp or None, start_hour=start, n_hours=n_hours)
     rates.flags.writeable = False
@@ -205,7 +232,11 @@ def _rostered(scenario: Scenario) -> npt.NDArray[np.int64]:
     return rostered
 
 
-def _nurses_present(scenario: Scenario, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Rostered nurses less absences that nobody covers, binomial per shift and skill, shape (shifts, 3)."""
+def draw_nurses(scenario: Scenario, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Rostered nurses less absences that nobody covers, binomial per shift and skill, shape (shifts, 3).
+
+    :param scenario: the hospital
+    :param rng: the source of randomness
+    """
     rostered = _rostered(scenario)
     return rostered - rng.binomial(rostered, scenario.absence * (1.0 - scenario.absence_covered))

@@ -14,6 +14,7 @@ from hospital_gym.records import RECORD_DTYPE, RESOURCES
 from hospital_gym.scenarios import Scenario
 from hospital_gym.simulator import kernel
 from hospital_gym.simulator.draws import Draws, count_windows, draw_episode
+from hospital_gym.simulator.futures import redraw
 from hospital_gym.simulator.layout import (
     EVENT,
     GROUP,
@@ -211,6 +212,23 @@ class Simulator:
         self._hold(*state)
         self.mask[:], self.observation[:] = mask, observation
         self.group_rewards[:], self.group_exposure[:] = rewards, exposure
+
+    def redraw_future(self, seed: int) -> None:
+        """Replace what has not happened yet by another draw of it, given what has; see :mod:`hospital_gym.simulator.futures`.
+
+        :param seed: seed of that draw, >= 0
+        :raises RuntimeError: if no episode was begun
+        """
+        if self.episode < 0:
+            raise RuntimeError("redraw_future() needs an episode: call reset() first")
+        hospital, constants, known, groups, nurses = map(
+            np.asarray, (self._hospital, self.constants, self._patients, self._groups, self._nurses)
+        )
+        rng = np.random.default_rng(seed)
+        patients, arrivals, events, nurses = redraw(
+            self.scenario, self.grouping, constants[0], hospital[0], known, nurses, rng
+        )
+        self._hold(hospital, patients, arrivals, events, groups, nurses)
 
     def records(self) -> npt.NDArray[np.void]:
         """One :data:`~hospital_gym.records.RECORD_DTYPE` row per patient whose fate was not decided before control began."""

@@ -1,0 +1,149 @@
+"""Whether planning makes learned policies for the treatment of sepsis better, and how long a decision takes.
+
+    sb3-grpo study sepsis --only 'sepsis/full/*'
+    taskset -c 0 python -m benchmarks.planning_sepsis --results docs/results/planning-sepsis
+
+The planner is run once in each state, with a trained policy as prior and its critic as value of leaves. What it does there is
+a policy, and the exact solver says what that one is worth. Nothing of the solver is known to the planner.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch as th
+from rich.progress import track
+
+from benchmarks.tables import Measured, machine, report
+from hospital_gym.clinical.sepsis.exact import best_policy
+from hospital_gym.clinical.sepsis.treatment_env import SepsisTreatmentEnv
+from sb3_grpo import GroupRelativePPO
+from sb3_grpo.common.files import write_json
+from sb3_grpo.fairness.inference.means import mean_interval
+from sb3_grpo.planning.plan import latency_of
+from sb3_grpo.sepsis.planning import SepsisStateEnv, TableGuide, plan_everywhere
+from sb3_grpo.sepsis.policies import value_model
+from sb3_grpo.study.tasks.sepsis import trained_policies
+
+SETTINGS: Final[dict[str, Any]] = {"draws": 64, "exploration": 0.2, "horizon": 4}
+TRUST: Final = 0.5
+SHARES: Final = {"tree": 0.0, "genetic": 1.0, "both": 0.1}
+"""Share of the simulations for the genetic algorithm."""
+
+
+def measure(folder: Path, row: str, budgets: list[int], n_seeds: int) -> list[dict[str, Any]]:
+    """One entry for each policy, method, budget and planner seed."""
+    env = SepsisTreatmentEnv(history=1, flat=True)
+    fast = SepsisStateEnv(env.mdp)
+    least, most = min(budgets), max(budgets)
+    cells = [("both", most, seed) for seed in range(n_seeds)]
+    cells += [("both", budget, 0) for budget in budgets if budget != most]
+    cells += [(method, budget, 0) for method, budget in (("tree", least), ("tree", most), ("genetic", least))]
+    policies = trained_policies(folder, row)
+    entries = []
+    for (training, table, path), (method, budget, seed) in track([(p, c) for p in policies for c in cells], "policies"):
+        guide = TableGuide.of_model(GroupRelativePPO.load(path, device="cpu"), env, TRUST)
+        planned = plan_everywhere(guide, fast, seed, simulations=budget, genetic_share=SHARES[method], **SETTINGS)
+        own = {name: value_model(table, env, name == "probable").value for name in ("drawn", "probable")}
+        worth, latency = value_model(planned.table, env), latency_of(planned.seconds)
+        entries.append(
+            {
+                "training": training,
+                "method": method,
+                "simulations": budget,
+                "seed": seed,
+                **own,
+                "planned": worth.value,
+                "group_values": worth.group_values.tolist(),
+                "p50_ms": 1e3 * latency.p50,
+                "p95_ms": 1e3 * latency.p95,
+            }
+        )
+    return entries
+
+
+def interval(values: list[float]) -> str:
+    """Mean with its 95 % interval, t."""
+    found = mean_interval(values, np.random.default_rng(0), method="t")
+    return f"{found.value:.4f} ({found.low:.4f} to {found.high:.4f})"
+
+
+def tables_of(entries: list[dict[str, Any]], optimum: float) -> list[Measured]:
+    """What the entries say: by policy over planner seeds, over policies, and by method and budget."""
+    most = max(entry["simulations"] for entry in entries)
+    main = [entry for entry in entries if entry["method"] == "both" and entry["simulations"] == most]
+    rows, gains = [], {"drawn": [], "probable": []}
+    for training in sorted({entry["training"] for entry in main}):
+        found = [entry for entry in main if entry["training"] == training]
+        planned = [entry["planned"] for entry in found]
+        for name, of_all in gains.items():
+            of_all.append(float(np.mean(planned)) - found[0][name])
+        differences = [value - found[0]["probable"] for value in planned]
+        rows.append(
+            (
+                str(training),
+                f"{found[0]['drawn']:.4f}",
+                f"{found[0]['probable']:.4f}",
+                interval(planned),
+                interval(differences),
+            )
+        )
+    by_policy = Measured(
+        ("training seed", "policy, drawn", "policy, most probable", "planned", "planned less most probable"), rows
+    )
+    over = Measured(
+        ("planned less", "mean over policies"),
+        [("policy, drawn", interval(gains["drawn"])), ("policy, most probable", interval(gains["probable"]))],
+    )
+    cells = sorted({(entry["method"], entry["simulations"]) for entry in entries})
+    quality = []
+    for method, budget in cells:
+        found = [e for e in entries if (e["method"], e["simulations"], e["seed"]) == (method, budget, 0)]
+        p50, p95 = (np.median([entry[key] for entry in found]) for key in ("p50_ms", "p95_ms"))
+        value = interval([entry["planned"] for entry in found])
+        quality.append((method, f"{budget:,}", value, f"{optimum:.4f}", f"{p50:.1f}", f"{p95:.1f}"))
+    return [by_policy, over, Measured(("method", "simulations", "value", "optimum", "p50 ms", "p95 ms"), quality)]
+
+
+def note(entries: list[dict[str, Any]], load: float) -> str:
+    """What the tables mean, and the machine."""
+    n_policies, n_seeds = (len({entry[key] for entry in entries}) for key in ("training", "seed"))
+    settings = ", ".join(f"{key} {value}" for key, value in SETTINGS.items())
+    return f"""{n_policies} policies (GroupRelativePPO of the study of sepsis, row "full"), {n_seeds} planner seeds; values are
+probabilities of survival, exact for the policy that the planner makes when it is run once in each state. 95 % t intervals: in
+the first table over planner seeds, in the others over policies. Settings of the planner: {settings}, trust {TRUST}, genetic
+share {SHARES["both"]}, otherwise the defaults; they were chosen on another training (seed 77, 800,000 steps). Simulations:
+trajectories for one decision, each draw of an outcome that the critic values being one. Latency: of decisions in states with
+a choice, median over policies, planner seed 0; the critic's values were looked up in a table.
+
+{machine(load, f"PyTorch {th.__version__}")}"""
+
+
+def main() -> int:
+    """Measure and print; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", type=Path, default=Path("runs/study/sepsis"), metavar="FOLDER", help="%(default)s")
+    parser.add_argument("--row", default="full", metavar="NAME", help="row of the study (%(default)s)")
+    parser.add_argument("--simulations", type=int, nargs="+", default=[512, 4096], metavar="N", help="budgets (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="planner seeds (%(default)s)")
+    parser.add_argument(
+        "--results", type=Path, metavar="FILE", help="also write the tables to FILE.md, every value to FILE.json"
+    )
+    options = parser.parse_args()
+    th.set_num_threads(1)
+    load = os.getloadavg()[0]
+    entries = measure(options.study, options.row, options.simulations, options.seeds)
+    mdp = SepsisTreatmentEnv(history=1, flat=True).mdp
+    optimum = float(mdp.first @ best_policy(mdp)[1])
+    path = options.results
+    report(tables_of(entries, optimum), note(entries, load), None if path is None else path.with_suffix(".md"))
+    if path is not None:
+        write_json(path.with_suffix(".json"), {"settings": SETTINGS, "trust": TRUST, "optimum": optimum, "entries": entries})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
