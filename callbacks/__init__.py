@@ -4,5 +4,6 @@ from callbacks.fairness_evaluation import FairnessEvalCallback
 from callbacks.fairness_logging import FairnessLoggingCallback
 from callbacks.live import LiveFairnessCallback
 from callbacks.progress import ProgressCallback
+from callbacks.warm_start import WarmStartCallback
 
-__all__ = ["FairnessEvalCallback", "FairnessLoggingCallback", "LiveFairnessCallback", "ProgressCallback"]
+__all__ = ["FairnessEvalCallback", "FairnessLoggingCallback", "LiveFairnessCallback", "ProgressCallback", "WarmStartCallback"]
