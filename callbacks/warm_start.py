@@ -19,6 +19,7 @@ from sb3_grpo.common.data_parallel import share_parameters
 from sb3_grpo.common.imitation import Demonstrations, imitate
 from sb3_grpo.common.playing import Policy
 
+_KNOWN: Final = (ActorCriticPolicy, MaskableActorCriticPolicy)
 _HOPELESS: Final = 1e3  # nats for each decision; the logits of invalid actions are at -1e8
 
 
@@ -70,8 +71,7 @@ class WarmStartCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         policy = self.model.policy
-        known = isinstance(policy, ActorCriticPolicy | MaskableActorCriticPolicy)
-        if not known or isinstance(policy, RecurrentActorCriticPolicy):
+        if isinstance(policy, RecurrentActorCriticPolicy) or not isinstance(policy, _KNOWN):
             raise ValueError(f"policy: got {type(policy).__name__}, expected an actor-critic policy without memory")
         if not isinstance(self.training_env.observation_space, spaces.Box):
             raise ValueError(f"observation_space: got {self.training_env.observation_space}, expected a Box")

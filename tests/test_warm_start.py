@@ -60,7 +60,8 @@ def test_imitation_finds_the_most_likely_policy() -> None:
     shown = Demonstrations(observations, np.array([0, 0, 0, 1, 1, 1, 0, 0]), None)
     likeness = imitate(model.policy, shown, 300, 8, 0.2, np.random.default_rng(0))
     with th.no_grad():
-        probabilities = model.policy.get_distribution(th.as_tensor(observations)).distribution.probs[[0, 4], 0].numpy()
+        answers: Any = model.policy.get_distribution(th.as_tensor(observations)).distribution
+        probabilities = answers.probs[[0, 4], 0].numpy()
     np.testing.assert_allclose(probabilities, [0.75, 0.5], atol=0.01)
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25) + np.log(0.5)) / 2
     assert likeness.loss == pytest.approx(entropy, abs=1e-3)
@@ -85,7 +86,8 @@ def test_policy_acts_like_the_rule_and_stands_still_while_the_critic_learns(algo
     model.policy.load_state_dict(first)
     rule = make_heuristic("c-mu-tuned", gym.make("Hospital-Urban-v0"))
     envs = make_vec_env("Hospital-Urban-v0", 4, 99)
-    observations, agreed = envs.reset(), []
+    observations: Any = envs.reset()
+    agreed = []
     for _ in range(100):
         wanted = rule.predict(observations)[0]
         masks = {"action_masks": observations[:, -32:] > 0.5} if masked else {}

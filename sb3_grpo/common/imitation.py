@@ -37,7 +37,7 @@ class Likeness(NamedTuple):
 
 
 def imitate(
-    policy: ActorCriticPolicy,
+    policy: ActorCriticPolicy | MaskableActorCriticPolicy,
     shown: Demonstrations,
     n_epochs: int,
     batch_size: int,
@@ -58,12 +58,14 @@ def imitate(
     :return: How well it went
     """
     optimizer = th.optim.Adam(policy.parameters(), lr=learning_rate)
-    n_samples, n_steps, step, losses = len(shown.actions), 0, 0, []
+    n_samples, step = len(shown.actions), 0
     n_steps = n_epochs * -(-n_samples // batch_size)
+    losses: list[th.Tensor] = []
     policy.set_training_mode(True)
     with distributions_unchecked(True):
         for _ in range(n_epochs):
-            losses, order = [], generator.permutation(n_samples)
+            losses.clear()
+            order = generator.permutation(n_samples)
             for start in range(0, n_samples, batch_size):
                 optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / n_steps)
                 loss = _loss(policy, shown, order[start : start + batch_size])
@@ -78,7 +80,7 @@ def imitate(
     return Likeness(float(th.stack(losses).mean()), moved)
 
 
-def _loss(policy: ActorCriticPolicy, shown: Demonstrations, chosen: np.ndarray) -> th.Tensor:
+def _loss(policy: ActorCriticPolicy | MaskableActorCriticPolicy, shown: Demonstrations, chosen: np.ndarray) -> th.Tensor:
     observations, _ = policy.obs_to_tensor(shown.observations[chosen])
     actions = th.as_tensor(shown.actions[chosen], device=policy.device)
     if isinstance(policy, MaskableActorCriticPolicy):

@@ -7,8 +7,8 @@ import optuna
 from rl_zoo3.utils import SimpleLinearSchedule
 from torch import nn
 
-ACTORS: Final = ("", "16", "64-64", "128-128", "256-128-64")
-"""Sizes of the hidden layers of the actor; none: the logits are linear in the observation."""
+ACTORS: Final = ("linear", "16", "64-64", "128-128", "256-128-64")
+"""Sizes of the hidden layers of the actor; without any its logits are linear in the observation."""
 
 CRITICS: Final = ("64-64", "128-128", "256-128-64", "256-256")
 """Sizes of the hidden layers of the critic."""
@@ -17,7 +17,15 @@ ACTIVATIONS: Final = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 _ROLLOUT: Final = (11, 15)  # decisions of all environments between updates, as a power of 2
 _LEAST_ROLLOUTS: Final = 20
-_CONVERTED: Final = ("n_steps_pow", "batch_size_pow", "one_minus_gamma", "one_minus_gae_lambda", "actor", "critic", "activation_fn")
+_CONVERTED: Final = (
+    "n_steps_pow",
+    "batch_size_pow",
+    "one_minus_gamma",
+    "one_minus_gae_lambda",
+    "actor",
+    "critic",
+    "activation_fn",
+)
 
 
 def suggest(
@@ -78,7 +86,10 @@ def settings_of(sampled_params: dict[str, Any]) -> dict[str, Any]:
 
 def _layers(parameters: dict[str, Any]) -> dict[str, list[int]]:
     """Argument ``net_arch`` of the policy."""
-    return {key: [int(size) for size in parameters[of].split("-") if size] for key, of in (("pi", "actor"), ("vf", "critic"))}
+    return {
+        key: [int(size) for size in parameters[of].split("-") if size.isdigit()]
+        for key, of in (("pi", "actor"), ("vf", "critic"))
+    }
 
 
 def _four_digits(number: float) -> float:

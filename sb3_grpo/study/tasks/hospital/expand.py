@@ -160,7 +160,8 @@ def _settings(row: ModelRow, training: Mapping[str, Any], place: Place) -> Train
     algorithm = ALGORITHMS[row.algorithm][0]
     try:
         found = load_settings(row.hyperparameters or row.algorithm, place.settings_id, algorithm)
-        entry = {key: getattr(found, key) for key in ("n_timesteps", "n_envs", "policy", "callback")} | found.algorithm
+        entry = {key: getattr(found, key) for key in ("n_timesteps", "n_envs", "policy", "callback")}
+        entry |= found.algorithm
         entry |= training
         for key, factor in row.scale.items():
             if key not in entry:
