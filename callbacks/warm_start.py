@@ -29,6 +29,9 @@ class WarmStartCallback(BaseCallback):
     policy stands still, so that the first advantages are not those of a critic that knows nothing. From then on training is
     as ever. The rule's decisions are not counted as time steps of the training, those of the critic's are.
 
+    The fewer and shorter the steps of the imitation, the softer the policy: it remains undecided between patients whom the
+    rule values nearly alike, and there it goes on to explore. A perfect copy would never try anything else.
+
     A model that goes on learning (``reset_num_timesteps=False``) is not started anew. For PPO and its relatives, without
     recurrent policies.
 
@@ -47,10 +50,10 @@ class WarmStartCallback(BaseCallback):
     def __init__(
         self,
         rule: str | Policy = "c-mu-tuned",
-        n_steps: int = 400,
-        n_epochs: int = 15,
-        batch_size: int = 512,
-        learning_rate: float = 0.01,
+        n_steps: int = 1_600,
+        n_epochs: int = 40,
+        batch_size: int = 4_096,
+        learning_rate: float = 0.006,
         critic_steps: int = 100_000,
         verbose: int = 0,
     ) -> None:
