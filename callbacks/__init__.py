@@ -5,6 +5,7 @@ from callbacks.fairness_logging import FairnessLoggingCallback
 from callbacks.gate_monitor import GateMonitorCallback
 from callbacks.live import LiveFairnessCallback
 from callbacks.progress import ProgressCallback
+from callbacks.warm_start import WarmStartCallback
 
 __all__ = [
     "FairnessEvalCallback",
@@ -12,4 +13,5 @@ __all__ = [
     "GateMonitorCallback",
     "LiveFairnessCallback",
     "ProgressCallback",
+    "WarmStartCallback",
 ]

@@ -26,6 +26,7 @@ with time_limit_kept():
     from sb3_grpo.zoo.trials import Goal
 
 RURAL = "Hospital-Rural-v0"
+NETWORK = {"pi": [], "vf": [256, 128, 64]}
 PARAMETERS = {
     "n_steps_pow": 7,
     "batch_size_pow": 10,
@@ -34,7 +35,8 @@ PARAMETERS = {
     "one_minus_gae_lambda": 0.02,
     "ent_coef": 1e-4,
     "clip_range": 0.2,
-    "net_arch": "256-128-64",
+    "actor": "linear",
+    "critic": "256-128-64",
     "activation_fn": "relu",
     "one_minus_gamma": 0.001,
     "lam": 0.3,
@@ -76,7 +78,7 @@ def test_parameters_become_settings() -> None:
         "ent_coef": 1e-4,
         "clip_range": 0.2,
         "lam": 0.3,
-        "policy_kwargs": "dict(net_arch=[256, 128, 64], activation_fn=nn.ReLU)",
+        "policy_kwargs": "dict(net_arch={'pi': [], 'vf': [256, 128, 64]}, activation_fn=nn.ReLU)",
     }
 
 
@@ -84,7 +86,7 @@ def test_settings_in_yaml_are_those_of_the_trial() -> None:
     tried = search.arguments_of(PARAMETERS)
     entry = yaml.safe_load(yaml.safe_dump({"n_timesteps": 1, "policy": "MlpPolicy", **search.settings_of(PARAMETERS)}))
     read = parse_settings(entry, GroupRobustPPO, "here").arguments()
-    assert read["policy_kwargs"] == tried["policy_kwargs"] == {"net_arch": [256, 128, 64], "activation_fn": nn.ReLU}
+    assert read["policy_kwargs"] == tried["policy_kwargs"] == {"net_arch": NETWORK, "activation_fn": nn.ReLU}
     for progress in (1.0, 0.25, 0.0):
         assert read["learning_rate"](progress) == pytest.approx(tried["learning_rate"](progress))
     rest = set(tried) - {"policy_kwargs", "learning_rate"}

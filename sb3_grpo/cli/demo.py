@@ -35,8 +35,8 @@ from sb3_grpo.fairness.inference import Comparison, compare_policies
 from sb3_grpo.group_robust_ppo import GroupRobustPPO
 
 ALGORITHM: Final = "group_robust_ppo"
-DEFAULT_STEPS: Final = 2_000_000
-"""Time steps of each model: as many as leave the whole command within six minutes on two cores."""
+DEFAULT_STEPS: Final = 1_000_000
+"""Time steps of each model: what the settings of the hospitals say, a few minutes on two cores."""
 
 DEFAULT_EPISODES: Final = 100
 _RECORDED_RULE: Final = "triage"  # whose patients stand in records.csv beside those of the two models

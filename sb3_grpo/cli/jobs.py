@@ -56,8 +56,8 @@ class TrainJob:
         began = time.perf_counter()
         env_kwargs = self.hospital.env_kwargs
         model = make_model("group_robust_ppo", self.settings, self.changes, self.hospital.env_id, env_kwargs, self.seed)
-        callback = ProgressCallback(report, stopped, every=max(1, self.steps // 200))
-        model.learn(self.steps, callback=callback)
+        progress = ProgressCallback(report, stopped, every=max(1, self.steps // 200))
+        model.learn(self.steps, callback=[*self.settings.make_callbacks(), progress])
         if stopped():
             raise Stopped
         unfinished = self.path.with_suffix(".unfinished.zip")

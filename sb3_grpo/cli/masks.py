@@ -98,7 +98,8 @@ class MasksJob:
             venv = VecNormalize(venv, gamma=self.settings.algorithm.get("gamma", 0.99), **self.settings.normalize)
         model = GroupRobustMaskablePPO("MlpPolicy", venv, seed=self.seed, device="cpu", **self.settings.arguments())
         count = CountInvalidActions()
-        model.learn(self.decisions, callback=[count, ProgressCallback(report, stopped, every=max(1, self.decisions // 200))])
+        progress = ProgressCallback(report, stopped, every=max(1, self.decisions // 200))
+        model.learn(self.decisions, callback=[*self.settings.make_callbacks(), count, progress])
         venv.close()
         if stopped():
             raise Stopped

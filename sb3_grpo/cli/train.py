@@ -28,7 +28,6 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 from callbacks.fairness_evaluation import FairnessEvalCallback
 from callbacks.progress import ProgressCallback
 from hospital_gym.groups import PUBLISHED_GROUPS
-from sb3_grpo import GroupRobustPPO
 from sb3_grpo.cli.checkpoints import Checkpoint, CheckpointCallback, newest_checkpoint, restored_statistics
 from sb3_grpo.cli.finished import FinishedModels
 from sb3_grpo.cli.options import (
@@ -49,9 +48,8 @@ from sb3_grpo.common.hyperparameters import TrainingSettings, load_settings
 from sb3_grpo.common.schedules import lam_schedule
 from sb3_grpo.common.vec_env import make_vec_env
 from sb3_grpo.fairness.players import statistics_path
-from sb3_grpo.training import ALGORITHMS, SMOOTHING, settings_of
+from sb3_grpo.training import ALGORITHMS, SMOOTHING
 
-_SETTINGS: Final = "group_robust_ppo"  # whose hyperparameters serve all three
 _NAME: Final = "model"
 _ASK_TO_STOP: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -65,7 +63,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_hospital_options(parser, default="Urban")
-    parser.add_argument("--algo", choices=list(ALGORITHMS), default=_SETTINGS, help="algorithm (%(default)s)")
+    parser.add_argument("--algo", choices=list(ALGORITHMS), default="group_robust_ppo", help="algorithm (%(default)s)")
     parser.add_argument("--lam", metavar="X", help="trade-off: a number in [0, 1], lin_X, or auto (default: the settings')")
     parser.add_argument("--min-benefit", nargs="+", metavar="X", help="with --lam auto: as in sb3-grpo target")
     parser.add_argument("--max-gap", type=finite_number, metavar="X", help="with --lam auto: as in sb3-grpo target")
@@ -131,7 +129,7 @@ class Training:
     def __init__(self, hospital: Hospital, args: argparse.Namespace) -> None:
         self.hospital, self.args = hospital, args
         self.algorithm, _ = ALGORITHMS[args.algo]
-        self.settings: TrainingSettings = settings_of(args.algo, load_settings(_SETTINGS, hospital.env_id, GroupRobustPPO))
+        self.settings: TrainingSettings = load_settings(args.algo, hospital.env_id, self.algorithm)
         self.changes = read_lam(args)
         self.steps: int = args.steps or self.settings.n_timesteps
         self.folder = make_folder(args.out, "--out")
@@ -238,7 +236,7 @@ class Training:
         progress = ProgressCallback(
             lambda steps: display.advance(0, min(steps, self.steps)), lambda: self._stop_status > 0, max(1, self.steps // 200)
         )
-        callbacks: list[BaseCallback] = [progress, checkpoints]
+        callbacks: list[BaseCallback] = [*self.settings.make_callbacks(), progress, checkpoints]
         if first and self.args.eval_every:
             callbacks.append(self._evaluation(model))
         try:

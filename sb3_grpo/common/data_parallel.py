@@ -78,6 +78,16 @@ def of_all(value: Any) -> list[Any]:
     return values
 
 
+def share_parameters(module: th.nn.Module) -> None:
+    """Give every process the parameters and buffers that the first one has.
+
+    :param module: A module of the same kind in every process
+    """
+    if n_processes() > 1:
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, 0)
+
+
 def moments(values: th.Tensor) -> th.Tensor:
     """
     :param values: Values, (n,)
@@ -143,8 +153,7 @@ class DataParallelMixin(OnPolicyAlgorithm):
         """
         if n_processes() > 1:
             self._check_processes(*args, **kwargs)
-            for tensor in self.policy.state_dict().values():
-                dist.broadcast(tensor, 0)
+            share_parameters(self.policy)
             self._merged = [_sums(statistics) for statistics in running_statistics(self.env)]
         return super().learn(*args, **kwargs)
 

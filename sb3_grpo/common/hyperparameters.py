@@ -3,18 +3,19 @@
 import ast
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import nn
 
-_RUN_KEYS: Final = ("n_timesteps", "n_envs", "policy", "normalize")
+_RUN_KEYS: Final = ("n_timesteps", "n_envs", "policy", "normalize", "callback")
 _LINEAR: Final = "lin_"
 _HOSPITAL: Final = "Hospital"
 
@@ -28,6 +29,8 @@ class TrainingSettings:
     :param policy: name of the policy class: one that the algorithm knows, or with its module
     :param normalize: keyword arguments of ``VecNormalize``; None: observations and rewards stay as they are
     :param algorithm: further keyword arguments of the algorithm, as they stand in the file
+    :param callback: callbacks of the training, as they stand in the file: each the name of a class with its module, or a
+        mapping from that name to keyword arguments
     """
 
     n_timesteps: int
@@ -35,6 +38,7 @@ class TrainingSettings:
     policy: str
     normalize: Mapping[str, Any] | None
     algorithm: Mapping[str, Any]
+    callback: Sequence[str | Mapping[str, Any]] = ()
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments of the algorithm, with ``lin_x`` turned into a schedule that falls from x to 0, and
@@ -48,6 +52,13 @@ class TrainingSettings:
         """The algorithm's argument ``policy``: a name that it knows, or the class."""
         module, _, name = self.policy.rpartition(".")
         return getattr(importlib.import_module(module), name) if module else self.policy
+
+    def make_callbacks(self) -> list[BaseCallback]:
+        """New callbacks, for one training.
+
+        :raises ValueError: if there is no such class, or it does not take the arguments
+        """
+        return [_callback(entry) for entry in self.callback]
 
 
 def load_settings(algo: str, env_id: str, algorithm_class: type) -> TrainingSettings:
@@ -113,9 +124,18 @@ def parse_settings(entry: Mapping[str, Any], algorithm_class: type, where: str) 
             raise ValueError(f"{where}: key {key!r} is missing")
     normalize = _normalize_arguments(entry.get("normalize", False), where)
     kwargs = {key: value for key, value in entry.items() if key not in _RUN_KEYS}
-    settings = TrainingSettings(int(entry["n_timesteps"]), int(entry.get("n_envs", 1)), entry["policy"], normalize, kwargs)
+    told = entry.get("callback") or []
+    settings = TrainingSettings(
+        n_timesteps=int(entry["n_timesteps"]),
+        n_envs=int(entry.get("n_envs", 1)),
+        policy=entry["policy"],
+        normalize=normalize,
+        algorithm=kwargs,
+        callback=told if isinstance(told, list) else [told],
+    )
     try:
         settings.arguments()
+        settings.make_callbacks()
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     return settings
@@ -135,6 +155,19 @@ def _normalize_arguments(value: Any, where: str) -> dict[str, Any] | None:
             "\"{'norm_obs': False, 'norm_reward': True}\" with arguments of VecNormalize"
         )
     return arguments
+
+
+def _callback(entry: Any) -> BaseCallback:
+    """A callback as RL Zoo writes it: the name of its class, or that as the only key of a mapping to its arguments."""
+    name, arguments = next(iter(entry.items())) if isinstance(entry, Mapping) and len(entry) == 1 else (entry, {})
+    try:
+        module, _, class_name = name.rpartition(".")
+        made = getattr(importlib.import_module(module), class_name)(**(arguments or {}))
+    except (AttributeError, ImportError, TypeError, ValueError) as error:
+        raise ValueError(f"callback: got {entry!r}, expected the name of a class, or it with its arguments: {error}") from None
+    if not isinstance(made, BaseCallback):
+        raise ValueError(f"callback: got {entry!r}, expected the name of a callback's class with its module")
+    return made
 
 
 def _schedule(key: str, value: Any) -> Any:

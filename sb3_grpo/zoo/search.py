@@ -7,14 +7,25 @@ import optuna
 from rl_zoo3.utils import SimpleLinearSchedule
 from torch import nn
 
-NETWORKS: Final = ("64-64", "128-128", "256-128-64", "256-256")
-"""Sizes of the hidden layers of actor and critic."""
+ACTORS: Final = ("linear", "16", "64-64", "128-128", "256-128-64")
+"""Sizes of the hidden layers of the actor; without any its logits are linear in the observation."""
+
+CRITICS: Final = ("64-64", "128-128", "256-128-64", "256-256")
+"""Sizes of the hidden layers of the critic."""
 
 ACTIVATIONS: Final = {"tanh": nn.Tanh, "relu": nn.ReLU}
 
 _ROLLOUT: Final = (11, 15)  # decisions of all environments between updates, as a power of 2
 _LEAST_ROLLOUTS: Final = 20
-_CONVERTED: Final = ("n_steps_pow", "batch_size_pow", "one_minus_gamma", "one_minus_gae_lambda", "net_arch", "activation_fn")
+_CONVERTED: Final = (
+    "n_steps_pow",
+    "batch_size_pow",
+    "one_minus_gamma",
+    "one_minus_gae_lambda",
+    "actor",
+    "critic",
+    "activation_fn",
+)
 
 
 def suggest(
@@ -41,7 +52,8 @@ def suggest(
         "one_minus_gae_lambda": trial.suggest_float("one_minus_gae_lambda", 0.005, 0.1, log=True),
         "ent_coef": trial.suggest_float("ent_coef", 1e-6, 1e-2, log=True),
         "clip_range": trial.suggest_categorical("clip_range", [0.1, 0.2, 0.3]),
-        "net_arch": trial.suggest_categorical("net_arch", list(NETWORKS)),
+        "actor": trial.suggest_categorical("actor", list(ACTORS)),
+        "critic": trial.suggest_categorical("critic", list(CRITICS)),
         "activation_fn": trial.suggest_categorical("activation_fn", list(ACTIVATIONS)),
     }
     if discounts_steps:
@@ -67,10 +79,17 @@ def settings_of(sampled_params: dict[str, Any]) -> dict[str, Any]:
         if key in sampled_params:
             settings[key] = _four_digits(sampled_params[key])
     settings["learning_rate"] = f"lin_{_four_digits(sampled_params['learning_rate'])}"
-    layers = [int(size) for size in sampled_params["net_arch"].split("-")]
     activation = ACTIVATIONS[sampled_params["activation_fn"]].__name__
-    settings["policy_kwargs"] = f"dict(net_arch={layers}, activation_fn=nn.{activation})"
+    settings["policy_kwargs"] = f"dict(net_arch={_layers(sampled_params)}, activation_fn=nn.{activation})"
     return settings
+
+
+def _layers(parameters: dict[str, Any]) -> dict[str, list[int]]:
+    """Argument ``net_arch`` of the policy."""
+    return {
+        key: [int(size) for size in parameters[of].split("-") if size.isdigit()]
+        for key, of in (("pi", "actor"), ("vf", "critic"))
+    }
 
 
 def _four_digits(number: float) -> float:
@@ -79,10 +98,9 @@ def _four_digits(number: float) -> float:
 
 def arguments_of(parameters: dict[str, Any]) -> dict[str, Any]:
     """The same as :func:`settings_of`, as the algorithm's constructor takes them."""
-    layers = [int(size) for size in parameters["net_arch"].split("-")]
     return settings_of(parameters) | {
         "learning_rate": SimpleLinearSchedule(settings_of(parameters)["learning_rate"].removeprefix("lin_")),
-        "policy_kwargs": {"net_arch": layers, "activation_fn": ACTIVATIONS[parameters["activation_fn"]]},
+        "policy_kwargs": {"net_arch": _layers(parameters), "activation_fn": ACTIVATIONS[parameters["activation_fn"]]},
     }
 
 

@@ -24,7 +24,7 @@ class ModelRow:
 
     :param name: what stands before lam in tables; empty for the algorithm as it is
     :param algorithm: a key of :data:`sb3_grpo.training.ALGORITHMS`
-    :param hyperparameters: folder of ``zoo_configs`` whose settings are used
+    :param hyperparameters: folder of ``zoo_configs`` whose settings are used; empty for the algorithm's own
     :param lam: values of lam: numbers, ``"auto"``, or ``"chosen"``, the protocol's
     :param seeds: number of trainings; None: the protocol's
     :param set: hyperparameters that differ, also keyword arguments of the algorithm
@@ -33,7 +33,7 @@ class ModelRow:
 
     name: str = ""
     algorithm: str = "group_robust_ppo"
-    hyperparameters: str = "group_robust_ppo"
+    hyperparameters: str = ""
     lam: tuple[Any, ...] = (0.0,)
     seeds: int | None = None
     set: Mapping[str, Any] = field(default_factory=dict)

@@ -159,8 +159,9 @@ def _settings(row: ModelRow, training: Mapping[str, Any], place: Place) -> Train
     """Settings of the row's files, with those of the grid and the row in place of theirs."""
     algorithm = ALGORITHMS[row.algorithm][0]
     try:
-        found = load_settings(row.hyperparameters, place.settings_id, algorithm)
-        entry = {"n_timesteps": found.n_timesteps, "n_envs": found.n_envs, "policy": found.policy, **found.algorithm}
+        found = load_settings(row.hyperparameters or row.algorithm, place.settings_id, algorithm)
+        entry = {key: getattr(found, key) for key in ("n_timesteps", "n_envs", "policy", "callback")}
+        entry |= found.algorithm
         entry |= training
         for key, factor in row.scale.items():
             if key not in entry:

@@ -38,7 +38,7 @@ def train(config: Mapping[str, Any]) -> Output:
     settings = TrainingSettings(**config["settings"])
     model = make_model(config["algorithm"], settings, changes, place.env_id, place.env_kwargs, config["training_seed"])
     follow = Follow(place, config["checkpoint_episodes"], config["checkpoints"], settings.n_timesteps, changes)
-    model.learn(settings.n_timesteps, callback=follow)
+    model.learn(settings.n_timesteps, callback=[*settings.make_callbacks(), follow])
     follow.look(model)
     lam_end = float(model.current_lam())  # type: ignore[attr-defined]
     validation, files, checkpoints = {}, {}, {}
