@@ -127,8 +127,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, default=Path("runs/study/sepsis"), metavar="FOLDER", help="%(default)s")
     parser.add_argument("--row", default="full", metavar="NAME", help="row of the study (%(default)s)")
-    parser.add_argument("--simulations", type=int, nargs="+", default=[512, 4096], metavar="N", help="budgets (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="planner seeds (%(default)s)")
+    parser.add_argument("--simulations", type=int, nargs="+", default=[512, 2048], metavar="N", help="budgets (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="planner seeds (%(default)s)")
     parser.add_argument(
         "--results", type=Path, metavar="FILE", help="also write the tables to FILE.md, every value to FILE.json"
     )

@@ -111,7 +111,7 @@ class Search:
         if self._best is not None:
             return self._best
         if self._root.visits.sum() > 0:
-            value = float(self._root.values(np.nan)[self._root.most_visited()])
+            value = float(self._root.values(np.nan)[self._root.best()])
             is_valid = len(self._trials) > 0 and self._candidates[0, 0] in self._root.actions
             if is_valid and tree.is_surely_better(self._trials, value, self._returns):
                 return float(np.mean(self._trials)), self._candidates[0].tolist()

@@ -146,9 +146,11 @@ class Node:
         self.visits[place] += 1.0
         return float(self.sums[place] / self.draws[place])
 
-    def most_visited(self) -> int:
-        """Place of the most visited action; of equals the one of greater value, then of greater prior."""
-        return int(np.lexsort((self.prior, self.values(-np.inf), self.visits))[-1])
+    def best(self) -> int:
+        """Place of the action of greatest value among those visited at least a quarter as often as the most visited one; of
+        equals the more visited, then that of greater prior. Visits alone lag behind what was learned late."""
+        tried = self.visits >= 0.25 * self.visits.max()
+        return int(np.lexsort((self.prior, self.visits, np.where(tried, self.values(-np.inf), -np.inf)))[-1])
 
 
 Step = tuple[Node, int, Edge]
@@ -224,11 +226,11 @@ def backpropagate(path: list[Step], scale: Scale) -> float:
 
 
 def principal_variation(root: Node) -> list[int]:
-    """The most visited actions, one after the other, through the outcomes met most often."""
+    """The best actions, one after the other, through the outcomes met most often."""
     sequence: list[int] = []
     node: Node | None = root
     while node is not None and node.visits.sum() > 0:
-        place = node.most_visited()
+        place = node.best()
         sequence.append(int(node.actions[place]))
         node = max(node.edges[place].values(), key=lambda edge: edge.count).node
     return sequence
