@@ -42,7 +42,7 @@ def test_a_snapshot_goes_on_alike_and_another_future_does_not() -> None:
         env.restore(snapshot)
         if seed is not None:
             env.redraw_future(seed)
-        states = []
+        states: list[int] = []
         while env.state < env.mdp.n_transient and len(states) < 50:
             states.append(env.step(0)[0])
         return states
