@@ -8,6 +8,7 @@ What a decision costs is known exactly: the value of the best action less that o
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from rich.progress import track
 
 from benchmarks.decision_problems import ProtocolEnv
 from benchmarks.tables import Measured, machine, report
+from sb3_grpo.common.files import write_json
 from sb3_grpo.fairness.inference.means import mean_interval
 from sb3_grpo.planning import Planner
 from sb3_grpo.planning.plan import latency_of
@@ -66,17 +68,29 @@ def interval(values: np.ndarray, digits: int = 2) -> str:
     return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
 
 
-def quality(budgets: Sequence[int], n_seeds: int) -> tuple[Measured, Measured]:
-    """Value and latency of each method at each budget, and how much the two parts together are better than either."""
+def quality(budgets: Sequence[int], n_seeds: int, keep: Path | None) -> tuple[Measured, Measured]:
+    """Value and latency of each method at each budget, and how much the two parts together are better than either.
+
+    :param budgets: steps for a decision
+    :param n_seeds: planner seeds
+    :param keep: a file that keeps finished episodes; those in it are not played again
+    """
     env = ProtocolEnv()
     env.reset(seed=0)
     best = max(env.action_values(env.state))
     seeds = range(FIRST_SEED, FIRST_SEED + n_seeds)
-    jobs = [(steps, method, seed) for steps in budgets for seed in seeds for method in SHARES]
+    jobs = [(steps, method, seed) for seed in seeds for steps in budgets for method in SHARES]
+    kept = {} if keep is None or not keep.exists() else json.loads(keep.read_text(encoding="utf-8"))
     courses: dict[tuple[int, str], list[Course]] = {}
     for steps, method, seed in track(jobs, "episodes"):
-        courses.setdefault((steps, method), []).append(course(method, steps, seed))
-    rows, differences = [], []
+        key = f"{steps} {method} {seed}"
+        if key not in kept:
+            kept[key] = [part.tolist() for part in course(method, steps, seed)]
+            if keep is not None:
+                write_json(keep, kept)
+        courses.setdefault((steps, method), []).append(Course(*map(np.array, kept[key])))
+    rows: list[tuple[str, ...]] = []
+    differences: list[tuple[str, ...]] = []
     costs = {key: np.array([one.costs for one in found]) for key, found in courses.items()}
     for (steps, method), found in courses.items():
         of_method = costs[steps, method]
@@ -136,11 +150,12 @@ def main() -> int:
     parser.add_argument("--steps", type=int, nargs="+", default=[4000, 8000], metavar="N", help="budgets (%(default)s)")
     parser.add_argument("--seeds", type=int, default=16, metavar="N", help="planner seeds, at least 2 (%(default)s)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="keep finished episodes in this file and go on from there")
     options = parser.parse_args()
     if options.seeds < 2 or min(options.steps) < 1:
         parser.error("--seeds must be at least 2 and --steps at least 1")
     load = os.getloadavg()[0]
-    tables = [*quality(options.steps, options.seeds), anytime(options.seeds)]
+    tables = [*quality(options.steps, options.seeds, options.keep), anytime(options.seeds)]
     report(tables, note(options.seeds, load), options.markdown)
     return 0
 

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from benchmarks.decision_problems import GuessEnv, TrapEnv, random_table
+from benchmarks.decision_problems import GuessEnv, ProtocolEnv, TrapEnv, random_table
 from hospital_gym.heuristics import HEURISTICS
 from hospital_gym.hospital_env import HospitalEnv
 from hospital_gym.scenarios import SCENARIOS
@@ -120,6 +120,17 @@ def test_draws_follow_the_root_of_the_visits_until_chance_shows() -> None:
     assert wants_draw(3, 64, 20, 64, 0.5) and not wants_draw(3, 128, 20, 64, 0.5)
 
 
+def test_caution_asks_for_standard_errors() -> None:
+    """The usual action brought 0 or 1, four times each; the other 1 eight times: their difference is 0.5 with error 0.189."""
+    node = Node(np.array([3, 5]), np.array([0.9, 0.1]), None)
+    for place, reward, count in ((0, 0.0, 4), (0, 1.0, 4), (1, 1.0, 8)):
+        edge = node.edges[place].setdefault(reward, Edge(0, None, reward, 0.0))
+        node.add(place, edge, count)
+        node.visits[place] = 1.0
+    assert node.moments(0) == (0.5, pytest.approx(0.25 / 7)) and node.moments(1) == (1.0, 0.0)
+    assert node.better_than(0, 2.0) == 1 and node.better_than(0, 3.0) == 0
+
+
 def test_a_candidate_is_surely_better_by_two_standard_errors_of_all_returns() -> None:
     returns = [0.0, 1.0] * 8  # standard deviation 0.5: with four trials two standard errors are 0.5
     assert is_surely_better([1.0] * 4, 0.49, returns) and not is_surely_better([1.0] * 4, 0.51, returns)
@@ -163,6 +174,30 @@ def test_tree_search_finds_the_best_action_of_random_processes() -> None:
         best = env.action_values()[0, 0]
         assert best[plan.action] > best.max() - 0.05
         assert plan.value == pytest.approx(best[plan.action], abs=0.35)
+
+
+def test_the_optimum_of_the_protocol_is_known() -> None:
+    env = ProtocolEnv(blocks=2, size=3, responses=2, safe=0.8)
+    env.reset(seed=0)
+    assert env.action_values(env.state) == (2 + 3 + 4.0, 6 + 4.0)  # a first 0 spoils one block, of which zeros bring 2
+    assert env.action_values((6, (3, 3), 0)) == (0.8 * 4, 4.0)
+    assert env.action_values((7, (3, 3), 1)) == (2.0, 4.0) and env.action_values((8, (3, 3), 1)) == (0.0, 2.0)
+    for action in (1, 1, 1, 1, 1, 1):
+        reward = env.step(action)[1]
+    assert reward == 6.0 and env.step(0)[1] == 0.8 * 4 and env.state[0] == env.length
+
+
+def test_a_sequence_does_not_react_to_chance_and_a_tree_does() -> None:
+    """At the choice, what must be adapted is worth 6, a sequence fixed in advance earns 3 of it, and the standard pays 4.8."""
+    env = ProtocolEnv(blocks=1, size=1, responses=3)
+    for seed in range(2):
+        env.reset(seed=seed)
+        observation = env.step(1)[0]
+        chosen = [
+            Planner(env, simulations=4000, horizon=4, futures=16, genetic_share=share, patience=3, seed=seed).plan(observation)
+            for share in (1.0, 0.5, 0.0)
+        ]
+        assert [plan.action for plan in chosen] == [0, 1, 1]
 
 
 # --- honesty ----------------------------------------------------------------------------------------------------------------
@@ -287,6 +322,8 @@ def test_interruption_gives_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> 
         ({"population": 1}, "population"),
         ({"elites": 16}, "elites"),
         ({"exploration": np.nan}, "exploration"),
+        ({"caution": -1.0}, "caution"),
+        ({"trust": 2.0}, "trust"),
         ({"gamma": 0.0}, "gamma"),
         ({"discount_time": -1.0}, "discount_time"),
         ({"seed": -1}, "seed"),

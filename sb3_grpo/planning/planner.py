@@ -47,6 +47,8 @@ class Planner:
     :param exploration: c of PUCT
     :param widening: an action tried n times has up to (n + 1)^widening outcomes in the tree
     :param draws: how often the tree tries an action at once. More than one pays off where an environment has ``draw_outcomes``
+    :param caution: by how many standard errors another action must be better in the tree than the one that the policy or rule
+        finds most likely; 0: it need only be better
     :param trust: share of the prior that a policy or rule gets; the rest is spread over the valid actions
     :param gamma: discount of a step; None: the model's, or 1
     :param discount_time: time after which the future counts 1/e, in the unit of ``info["elapsed"]``; None: the environment's
@@ -78,6 +80,7 @@ class Planner:
         exploration: float = 1.25,
         widening: float = 0.5,
         draws: int = 1,
+        caution: float = 0.0,
         trust: float = 0.75,
         gamma: float | None = None,
         discount_time: float | bool | None = None,
@@ -112,6 +115,7 @@ class Planner:
             exploration=exploration,
             widening=widening,
             draws=draws,
+            caution=caution,
         )
         self.env, self.seed = env, seed
         self.simulation = Simulation(env, gamma, discount_time, weights)

@@ -61,6 +61,7 @@ class Search:
         self._observation = observation
         self._nodes = self._depth = 0
         self._root = self._node(observation, self._moment, ())
+        self._usual = int(self._root.prior.argmax())
         self._scale = tree.Scale()
         self._returns: list[float] = []  # of the tree's simulations
         self._trials: list[float] = []  # of those that followed the best candidate
@@ -111,11 +112,14 @@ class Search:
         if self._best is not None:
             return self._best
         if self._root.visits.sum() > 0:
-            value = float(self._root.values(np.nan)[self._root.most_visited()])
+            place = self._root.best()
+            if self._guide.acts and self._settings.caution > 0.0:
+                place = self._root.better_than(self._usual, self._settings.caution)
+            value = float(self._root.values(np.nan)[place])
             is_valid = len(self._trials) > 0 and self._candidates[0, 0] in self._root.actions
             if is_valid and tree.is_surely_better(self._trials, value, self._returns):
                 return float(np.mean(self._trials)), self._candidates[0].tolist()
-            return value, tree.principal_variation(self._root)
+            return value, tree.principal_variation(self._root, place)
         if self._evolution is not None and self._evolution.best_fitness:
             genes, fitness = self._evolution.best(1)
             first = int(genes[0][0])

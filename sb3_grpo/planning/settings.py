@@ -30,6 +30,7 @@ class Settings:
     exploration: float
     widening: float
     draws: int
+    caution: float
 
     def __post_init__(self) -> None:
         if self.simulations is None and self.steps is None and self.seconds is None:
@@ -48,8 +49,9 @@ class Settings:
             value = getattr(self, key)
             if value is not None and not (is_number(value) and 0.0 <= value <= 1.0):
                 raise ValueError(f"{key}: got {value!r}, expected a number from 0 to 1")
-        if not (is_number(self.exploration) and self.exploration >= 0.0):
-            raise ValueError(f"exploration: got {self.exploration!r}, expected a number >= 0")
+        for key in ("exploration", "caution"):
+            if not (is_number(getattr(self, key)) and getattr(self, key) >= 0.0):
+                raise ValueError(f"{key}: got {getattr(self, key)!r}, expected a number >= 0")
 
     @property
     def is_clairvoyant(self) -> bool:

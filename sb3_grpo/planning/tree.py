@@ -146,9 +146,31 @@ class Node:
         self.visits[place] += 1.0
         return float(self.sums[place] / self.draws[place])
 
-    def most_visited(self) -> int:
-        """Place of the most visited action; of equals the one of greater value, then of greater prior."""
-        return int(np.lexsort((self.prior, self.values(-np.inf), self.visits))[-1])
+    def best(self) -> int:
+        """Place of the action of greatest value among those visited at least a quarter as often as the most visited one; of
+        equals the more visited, then that of greater prior. Visits alone lag behind what was learned late."""
+        tried = self.visits >= 0.25 * self.visits.max()
+        return int(np.lexsort((self.prior, self.visits, np.where(tried, self.values(-np.inf), -np.inf)))[-1])
+
+    def moments(self, place: int) -> tuple[float, float]:
+        """Mean and squared standard error of an action's value, from the spread of its outcomes; infinite after one draw."""
+        met = list(self.edges[place].values())
+        counts = np.array([edge.count for edge in met], dtype=np.float64)
+        values = np.array([edge.reward + edge.discount * edge.value for edge in met])
+        n, mean = counts.sum(), float(counts @ values / max(counts.sum(), 1.0))
+        return mean, float(counts @ (values - mean) ** 2 / (n * (n - 1.0))) if n > 1 else np.inf
+
+    def better_than(self, usual: int, errors: float) -> int:
+        """Place of the best action if it beats the usual one by so many standard errors of the difference, else the usual.
+
+        :param usual: place of the action that the guide would take
+        :param errors: how many
+        """
+        best = self.best()
+        if best == usual or self.draws[usual] == 0:
+            return best
+        (mean, error), (usual_mean, usual_error) = self.moments(best), self.moments(usual)
+        return best if mean - usual_mean > errors * np.sqrt(error + usual_error) else usual
 
 
 Step = tuple[Node, int, Edge]
@@ -223,12 +245,17 @@ def backpropagate(path: list[Step], scale: Scale) -> float:
     return value
 
 
-def principal_variation(root: Node) -> list[int]:
-    """The most visited actions, one after the other, through the outcomes met most often."""
+def principal_variation(root: Node, first: int) -> list[int]:
+    """The best actions, one after the other, through the outcomes met most often.
+
+    :param root: where to begin
+    :param first: place of the first action
+    """
     sequence: list[int] = []
     node: Node | None = root
     while node is not None and node.visits.sum() > 0:
-        place = node.most_visited()
+        place = node.best() if sequence else first
         sequence.append(int(node.actions[place]))
-        node = max(node.edges[place].values(), key=lambda edge: edge.count).node
+        met = node.edges[place].values()
+        node = max(met, key=lambda edge: edge.count).node if met else None
     return sequence
