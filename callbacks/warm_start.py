@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from hospital_gym.heuristics import make_heuristic
 from sb3_grpo.common.checks import check_whole, is_positive
 from sb3_grpo.common.data_parallel import share_parameters
-from sb3_grpo.common.imitation import Demonstrations, imitate
+from sb3_grpo.common.imitation import Demonstrations, acting_parameters, imitate
 from sb3_grpo.common.playing import Policy
 
 _KNOWN: Final = (ActorCriticPolicy, MaskableActorCriticPolicy)
@@ -32,8 +32,8 @@ class WarmStartCallback(BaseCallback):
     The fewer and shorter the steps of the imitation, the softer the policy: it remains undecided between patients whom the
     rule values nearly alike, and there it goes on to explore. A perfect copy would never try anything else.
 
-    A model that goes on learning (``reset_num_timesteps=False``) is not started anew. For PPO and its relatives, without
-    recurrent policies.
+    A model that goes on learning (``reset_num_timesteps=False``) is not started anew, but its policy stands still as long as
+    it would have. For PPO and its relatives, without recurrent policies.
 
     :param rule: Name of a rule, see :data:`hospital_gym.heuristics.HEURISTICS`; or anything with SB3's ``predict``, such as
         another model, that sees the observations of the environments before ``VecNormalize``
@@ -78,18 +78,22 @@ class WarmStartCallback(BaseCallback):
             raise ValueError(f"policy: got {type(policy).__name__}, expected an actor-critic policy without memory")
         if not isinstance(self.training_env.observation_space, spaces.Box):
             raise ValueError(f"observation_space: got {self.training_env.observation_space}, expected a Box")
-        if self.model.num_timesteps > 0:
-            return
+        if self.model.num_timesteps == 0:
+            self._imitate(policy)
+        if self.model.num_timesteps < self.critic_steps:
+            acting = acting_parameters(policy, self.model._last_obs)  # type: ignore[arg-type]
+            self._still = [(parameter, parameter.detach().clone()) for parameter in acting]
+
+    def _imitate(self, policy: ActorCriticPolicy | MaskableActorCriticPolicy) -> None:
         shown = self._demonstrations(self._rule())
-        seed = getattr(self.model, "seed", None)
-        likeness = imitate(policy, shown, self.n_epochs, self.batch_size, self.learning_rate, np.random.default_rng(seed))
-        if likeness.loss > _HOPELESS:
+        generator = np.random.default_rng(getattr(self.model, "seed", None))
+        loss = imitate(policy, shown, self.n_epochs, self.batch_size, self.learning_rate, generator)
+        if loss > _HOPELESS:
             raise ValueError(f"rule: {self.rule!r} does what the policy cannot do, such as actions that are masked as invalid")
         share_parameters(policy)
-        self.logger.record("warm_start/loss", likeness.loss)
+        self.logger.record("warm_start/loss", loss)
         if self.verbose:
-            print(f"Warm start: {len(shown.actions):,} decisions imitated, mean log-likelihood {-likeness.loss:.3f}")
-        self._still = [(parameter, parameter.detach().clone()) for parameter in likeness.parameters]
+            print(f"Warm start: {len(shown.actions):,} decisions imitated, mean log-likelihood {-loss:.3f}")
 
     def _rule(self) -> Policy:
         if not isinstance(self.rule, str):

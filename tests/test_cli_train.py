@@ -17,7 +17,7 @@ from sb3_grpo.cli import main, train
 from sb3_grpo.cli.checkpoints import newest_checkpoint
 from sb3_grpo.cli.workers import Display
 
-ROLLOUT = 16 * 128
+ROLLOUT = 16 * 256
 
 
 def command(folder: Path, *more: str) -> list[str]:
@@ -63,7 +63,7 @@ def test_interrupted_training_goes_on(interrupted: Path, capsys: pytest.CaptureF
 
 def test_checkpoint_brings_later_episodes_and_statistics(interrupted: Path) -> None:
     checkpoint = newest_checkpoint(interrupted / "checkpoints")
-    assert checkpoint is not None and checkpoint.episodes == 1
+    assert checkpoint is not None and checkpoint.episodes >= 1
     arguments = ["--seed", "0"]
     parsed = _parsed(command(interrupted, *arguments))
     training = train.Training(train.read_hospitals(parsed)[0], parsed)
@@ -71,7 +71,7 @@ def test_checkpoint_brings_later_episodes_and_statistics(interrupted: Path) -> N
     model = training._make_model(env, checkpoint)
     assert isinstance(env, VecNormalize) and env.ret_rms.count > 2 * ROLLOUT
     env.reset()
-    assert [info["episode"] for info in env.unwrapped.reset_infos] == [1] * 16
+    assert [info["episode"] for info in env.unwrapped.reset_infos] == [checkpoint.episodes] * 16
     other = training._make_env(None)
     training._make_model(other, None)
     other.reset()

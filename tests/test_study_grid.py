@@ -30,7 +30,8 @@ def test_the_core_grid_is_the_one_that_was_promised() -> None:
         assert [n[scenario, row] for row in rows] == [5] * 7
     for config in trainings:
         arguments = {**config["settings"]["algorithm"], **config["changes"]}
-        assert config["settings"]["n_envs"] == 64 and arguments["batch_size"] == 1024 and arguments["fast"] is True
+        assert (config["settings"]["n_envs"], config["settings"]["n_timesteps"]) == (16, 500_000)
+        assert config["settings"]["callback"] == [{"callbacks.WarmStartCallback": {"rule": "c-mu-tuned"}}]
         if config["row"] == "SB3 PPO, lam=0":
             assert (arguments["lam"], arguments["group_critic"], arguments["discount_time"]) == (0.0, False, False)
         elif config["row"] == "lam=0":

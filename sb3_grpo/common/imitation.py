@@ -9,6 +9,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_grpo.common.loop_savings import distributions_unchecked
 
+Policy = ActorCriticPolicy | MaskableActorCriticPolicy
+
 
 class Demonstrations(NamedTuple):
     """
@@ -24,26 +26,14 @@ class Demonstrations(NamedTuple):
     masks: np.ndarray | None
 
 
-class Likeness(NamedTuple):
-    """
-    How much a policy acts like the demonstrations it learned from, in the last epoch.
-
-    :param loss: Mean of -log p(action), in nats
-    :param parameters: The parameters that the actions depend on; all others are the critic's alone
-    """
-
-    loss: float
-    parameters: list[th.nn.Parameter]
-
-
 def imitate(
-    policy: ActorCriticPolicy | MaskableActorCriticPolicy,
+    policy: Policy,
     shown: Demonstrations,
     n_epochs: int,
     batch_size: int,
     learning_rate: float,
     generator: np.random.Generator,
-) -> Likeness:
+) -> float:
     """
     Maximise the likelihood of the demonstrated actions with Adam; what only the values depend on stays as it is.
 
@@ -55,7 +45,7 @@ def imitate(
     :param batch_size: How many make a step
     :param learning_rate: Learning rate at the start; it falls linearly to 0
     :param generator: Draws the order
-    :return: How well it went
+    :return: Mean of -log p(action) in the last epoch, in nats
     """
     optimizer = th.optim.Adam(policy.parameters(), lr=learning_rate)
     n_samples, step = len(shown.actions), 0
@@ -75,12 +65,26 @@ def imitate(
                 step += 1
                 losses.append(loss.detach())
     policy.set_training_mode(False)
-    moved = [parameter for parameter in policy.parameters() if parameter.grad is not None]
     optimizer.zero_grad()
-    return Likeness(float(th.stack(losses).mean()), moved)
+    return float(th.stack(losses).mean())
 
 
-def _loss(policy: ActorCriticPolicy | MaskableActorCriticPolicy, shown: Demonstrations, chosen: np.ndarray) -> th.Tensor:
+def acting_parameters(policy: Policy, observations: np.ndarray) -> list[th.nn.Parameter]:
+    """
+    The parameters that the actions depend on; all others are the critic's alone.
+
+    :param policy: The policy; its gradients are set to None
+    :param observations: Any observations, (n, ...)
+    """
+    policy.zero_grad()
+    distribution = policy.get_distribution(policy.obs_to_tensor(observations)[0])
+    distribution.log_prob(distribution.get_actions()).sum().backward()
+    acting = [parameter for parameter in policy.parameters() if parameter.grad is not None]
+    policy.zero_grad()
+    return acting
+
+
+def _loss(policy: Policy, shown: Demonstrations, chosen: np.ndarray) -> th.Tensor:
     observations, _ = policy.obs_to_tensor(shown.observations[chosen])
     actions = th.as_tensor(shown.actions[chosen], device=policy.device)
     if isinstance(policy, MaskableActorCriticPolicy):
