@@ -16,6 +16,7 @@ DIAGNOSIS_ENVIRONMENTS: Final[dict[str, dict[str, Any]]] = {
 SEPSIS_ENVIRONMENT: Final = "Sepsis-Treatment-v0"
 """Id of the treatment of sepsis."""
 
+
 def register_diagnosis_envs() -> None:
     """Register them; calling it again does nothing."""
     for environment_id, kwargs in {**DIAGNOSIS_ENVIRONMENTS, "Diagnosis-v0": {}}.items():
