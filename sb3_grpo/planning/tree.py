@@ -166,9 +166,11 @@ class Node:
         :param usual: place of the action that the guide would take
         :param errors: how many
         """
-        best = self.best()
-        if best == usual or self.draws[usual] == 0:
-            return best
+        if self.draws[usual] == 0:
+            return self.best()
+        best = int(
+            np.where(self.draws > 1, self.values(-np.inf), -np.inf).argmax()
+        )  # however seldom: errors say how sure it is
         (mean, error), (usual_mean, usual_error) = self.moments(best), self.moments(usual)
         return best if mean - usual_mean > errors * np.sqrt(error + usual_error) else usual
 
