@@ -42,7 +42,7 @@ class WarmStartCallback(BaseCallback):
     :param batch_size: How many make a step of the policy's learning, at least 1
     :param learning_rate: Learning rate of that, positive; it falls linearly to 0
     :param critic_steps: Time steps of the training during which only the critic learns, at least 0
-    :param verbose: 1 prints how well the policy imitates
+    :param verbose: 1 says how well the policy imitates
     :raises ValueError: If an argument is not what it must be; when training begins also if the environments are no hospitals,
         or the policy is recurrent
     """
@@ -93,7 +93,7 @@ class WarmStartCallback(BaseCallback):
         share_parameters(policy)
         self.logger.record("warm_start/loss", loss)
         if self.verbose:
-            print(f"Warm start: {len(shown.actions):,} decisions imitated, mean log-likelihood {-loss:.3f}")
+            self.logger.info(f"Warm start: {len(shown.actions):,} decisions imitated, mean log-likelihood {-loss:.3f}")
 
     def _rule(self) -> Policy:
         if not isinstance(self.rule, str):

@@ -140,7 +140,7 @@ def test_demo_trains_what_it_says(finished: Path) -> None:
     assert (models["ppo"].lam, models["group_robust_ppo"].lam) == (0.0, 0.3)
     discount_times = {model.adopted_discount_time for model in models.values()}
     assert discount_times == {hospitals("Rural")[0].scenario.discount_time}
-    assert {model.num_timesteps for model in models.values()} == {2048}  # 512 is rounded up to one rollout of 16 x 128
+    assert {model.num_timesteps for model in models.values()} == {4096}  # 512 is rounded up to one rollout of 16 x 256
 
 
 def test_only_the_same_settings_are_used_again(finished: Path, tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_options_that_cannot_be_used(
 def test_two_processes(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "sb3_grpo"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*words, *command(tmp_path)], capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run([*words, *command(tmp_path)], capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("model.zip: saved") == 1
     model = GroupRobustPPO.load(tmp_path / "model.zip", device="cpu")

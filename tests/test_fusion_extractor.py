@@ -304,7 +304,6 @@ def test_without_groups_it_is_ppo_to_the_last_bit(encoder: str) -> None:
         assert th.equal(one, two)
 
 
-@pytest.mark.skipif("EarlyWarning-ICU-v0" not in gym.registry, reason="environment not there")
 @pytest.mark.parametrize("encoder", ENCODER_NAMES)
 def test_early_warning(encoder: str) -> None:
     env = sb3_grpo.make_vec_env("EarlyWarning-ICU-v0", 4, seed=0, env_kwargs=dict(data="synthetic", window=12))

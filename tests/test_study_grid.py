@@ -126,7 +126,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path, caps
         ({"models": [{"lam": [0], "sedes": 3}]}, "models: unknown key 'sedes'"),
         ({"models": [{"lam": [0], "seeds": 0}]}, "models: seeds: got 0, expected a whole number >= 1"),
         ({"models": [{"lam": [0], "algorithm": "dqn"}]}, "models: algorithm: got 'dqn', expected one of group_robust_ppo"),
-        ({"models": [{"lam": [0], "hyperparameters": "x"}]}, "there is no zoo_configs/x/rural.yml"),
+        ({"models": [{"lam": [0], "hyperparameters": "x"}]}, "there is no zoo_configs/x/default.yml"),
         ({"models": [{"lam": [0], "set": {"clip_range": 0.1}}]}, "models: name: missing"),
         ({"models": [{"name": "a", "lam": [0], "set": {"x": 1}}]}, "models: set: unknown key 'x'"),
         ({"models": [{"name": "a", "lam": [0], "scale": {"clip": 2}}]}, "models: scale: got 'clip', expected one of"),

@@ -27,6 +27,7 @@ TINY: dict[str, Any] = {
         "n_epochs": 1,
         "fast": True,
         "policy_kwargs": {"net_arch": [8]},
+        "callback": [{"callbacks.WarmStartCallback": {"rule": "c-mu", "n_steps": 20, "n_epochs": 2, "critic_steps": 256}}],
     },
     "models": [{"lam": [0, "chosen"]}],
     "rules": ["triage"],

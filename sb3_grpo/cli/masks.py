@@ -16,7 +16,6 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from callbacks.progress import ProgressCallback
-from sb3_grpo.cli.demo import ALGORITHM
 from sb3_grpo.cli.jobs import Stopped
 from sb3_grpo.cli.options import ALL, Hospital, add_scenario_option, make_folder, read_hospitals, whole_number
 from sb3_grpo.cli.workers import Interrupted, Workers
@@ -133,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with Workers(args.processes, console) as workers:
             for place, hospital in enumerate(hospitals):
-                settings = load_settings(ALGORITHM, hospital.env_id, GroupRobustMaskablePPO)
+                settings = load_settings("group_robust_maskable_ppo", hospital.env_id, GroupRobustMaskablePPO)
                 job = MasksJob(hospital, settings, args.decisions, args.seed)
                 workers.submit(hospital.name, job, f"{hospital.name}: train", (place,))
             for outcome in workers.outcomes():

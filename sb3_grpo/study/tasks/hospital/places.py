@@ -46,8 +46,9 @@ class Place:
 
     @property
     def settings_id(self) -> str:
-        """Id of the environment whose hyperparameters it is trained with."""
-        return f"Hospital-{self.base}-v0" if self.base in SCENARIOS else "Hospital-v0"
+        """Id of the environment whose hyperparameters it is trained with: a hospital with a name of its own is one's own, for
+        which no rule is tuned."""
+        return f"Hospital-{self.base}-v0" if self.base in SCENARIOS and self.scenario.name == self.base else "Hospital-v0"
 
     @property
     def env_kwargs(self) -> dict[str, Any]:
