@@ -168,9 +168,8 @@ class Node:
         """
         if self.draws[usual] == 0:
             return self.best()
-        best = int(
-            np.where(self.draws > 1, self.values(-np.inf), -np.inf).argmax()
-        )  # however seldom: errors say how sure it is
+        # However seldom it was tried: errors say how sure it is
+        best = int(np.where(self.draws > 1, self.values(-np.inf), -np.inf).argmax())
         (mean, error), (usual_mean, usual_error) = self.moments(best), self.moments(usual)
         return best if mean - usual_mean > errors * np.sqrt(error + usual_error) else usual
 
