@@ -278,6 +278,7 @@ def test_many_environments_check_what_they_get() -> None:
             vector.reset(seed=seed)
     with pytest.raises(ValueError, match="options: got"):
         vector.reset(options={"state": 0})
+    vector.reset(seed=[4, None])  # a random one for the second
     vector.reset(seed=[4, 8])
     for actions in ([0], [0, 2], [0.0, 1.0], [0, -1]):
         with pytest.raises(ValueError, match="actions: got"):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from hospital_gym.checks import check_whole
 from hospital_gym.clinical.case_table import Ints
 from hospital_gym.clinical.cases import CaseStream, checked_seed
 from hospital_gym.clinical.early_warning import GROUPS, HORIZON, EscalationRewards, Split
@@ -66,8 +67,7 @@ class EarlyWarningVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.int
         split_seed: int = 0,
         render_mode: str | None = None,
     ) -> None:
-        if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
-            raise ValueError(f"num_envs: got {num_envs!r}, expected a whole number >= 1")
+        check_whole("num_envs", num_envs, 1)
         first = EarlyWarningEnv(data, split, groups, window, observe, horizon, rewards, sampling, split_seed, render_mode)
         self.num_envs, self.render_mode = int(num_envs), render_mode
         self.watch, self.stays, self.group_names = first.watch, first.stays, first.group_names

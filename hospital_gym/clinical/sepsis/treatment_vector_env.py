@@ -71,8 +71,8 @@ class SepsisTreatmentVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin the next episode everywhere.
 
-        :param seed: environment i begins the episodes of seed ``seed + i``, or of entry i of a list; None goes on with the
-            present ones (random ones at first)
+        :param seed: environment i begins the episodes of seed ``seed + i``, or of entry i of a list, where None is a random
+            one; None goes on with the present ones (random ones at first)
         :param options: there are none
         :return: observations (n, ...), and what ``SepsisTreatmentEnv.reset`` says, each with n rows
         :raises ValueError: if seed or options are not what they must be
@@ -90,8 +90,9 @@ class SepsisTreatmentVectorEnv(gym.vector.VectorEnv[Observation, npt.NDArray[np.
             if len(seed) != self.num_envs:
                 raise ValueError(f"seed: got {seed!r}, expected one value or a list of {self.num_envs}")
             for each in seed:
-                check_whole("seed", each, 0, most=None)
-            self.courses.seed([int(each or 0) for each in seed])
+                if each is not None:
+                    check_whole("seed", each, 0, most=None)
+            self.courses.seed([int(self.np_random.integers(2**31)) if each is None else int(each) for each in seed])
         self._begun = True
         everyone = np.arange(self.num_envs)
         self.courses.begin(everyone)
