@@ -65,7 +65,9 @@ def test_imitation_finds_the_most_likely_policy() -> None:
     np.testing.assert_allclose(probabilities, [0.75, 0.5], atol=0.01)
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25) + np.log(0.5)) / 2
     assert loss == pytest.approx(entropy, abs=1e-3)
+    state = th.get_rng_state()
     acting = acting_parameters(model.policy, observations)
+    assert th.equal(state, th.get_rng_state())  # training draws from this generator
     names = {name for name, parameter in model.policy.named_parameters() if any(parameter is p for p in acting)}
     assert names == {"action_net.weight", "action_net.bias"}
 

@@ -78,7 +78,8 @@ def acting_parameters(policy: Policy, observations: np.ndarray) -> list[th.nn.Pa
     """
     policy.zero_grad()
     distribution = policy.get_distribution(policy.obs_to_tensor(observations)[0])
-    distribution.log_prob(distribution.get_actions()).sum().backward()
+    # The most likely actions: drawing some would shift the random numbers of the training
+    distribution.log_prob(distribution.get_actions(deterministic=True)).sum().backward()
     acting = [parameter for parameter in policy.parameters() if parameter.grad is not None]
     policy.zero_grad()
     return acting
